@@ -1,0 +1,46 @@
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "colonnade/value.h"
+#include "kernel/study/study.h"
+
+namespace colonnade::host {
+
+// One arm under one seed, with what its metrics gave. Metrics of measured ops stand apart.
+struct TrialResult {
+  std::string arm;
+  std::uint64_t seed = 0;
+  Json point = Json::object();
+  std::map<std::string, Scalar> scalars;    // "perplexity", "size.stored"
+  std::map<std::string, Table> tables;      // "curve"
+  std::map<std::string, Json> records;
+  std::map<std::string, Scalar> measured;   // scalars of measured ops
+  std::map<std::string, Table> measured_tables;
+  std::string failure;                      // "" if it succeeded
+  std::map<std::string, Hash> contents;     // metric -> content hash of its field
+};
+
+struct StudyResults {
+  std::string study;
+  std::string question;
+  std::string run_name;
+  std::vector<std::string> arm_order;
+  std::vector<TrialResult> trials;  // arm by arm, seed by seed
+  TrialResult shared;               // values of no arm
+  Json figures, report;             // as declared
+  Json lock;
+  std::vector<Json> parameter_tables;  // per op used: its schema and the values it had
+  std::vector<std::string> notes;      // what failed, nondeterminism, retries that matter to a reader
+};
+
+// Writes comprehensive_results.json, results.csv, RESEARCH_REPORT.md, plots/*.svg and *.png, and for measured ones measured.csv,
+// plots/measured/ and a section of the report, into `folder`, each file atomically. Everything outside the measured parts is a
+// function of the results alone: no dates, durations, ids or paths. Returns the table that `run` prints.
+std::string write_report(const StudyResults& results, const std::filesystem::path& folder, bool draw_plots);
+
+}  // namespace colonnade::host

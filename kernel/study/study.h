@@ -1,0 +1,81 @@
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "kernel/graph/node.h"
+#include "kernel/plugin/catalogue.h"
+
+namespace colonnade::host {
+
+// study.toml after profile and --set: what changes between executions.
+struct Settings {
+  std::filesystem::path study_folder;
+  std::string profile;                        // "" none
+  Json values = Json::object();               // dotted names resolved: {"text": {"path": "..."}, "threads": 1, ...}
+  std::vector<std::string> profiles;          // that the file offers
+  std::map<std::string, std::string> origin;  // dotted name -> "study.toml:12", "--set", "profile pilot"
+};
+
+// Where the study lies: a folder with study.lua (and study.toml), or a Lua file. `overrides` are "key=value" of --set.
+// Reserved settings: threads, workers, device, simd, retries, seeds, plugins. Throws Error(usage) naming file and line.
+Settings load_settings(const std::filesystem::path& study, const std::string& profile,
+                       const std::vector<std::string>& overrides);
+
+// A metric of an arm: the field (or, for a node as a whole, each of its scalar fields as "name.field").
+struct MetricRef {
+  std::string name;
+  FieldRef from;
+};
+
+struct Arm {
+  std::string name;
+  Json point = Json::object();  // factors and parameters of this arm, columns of the results ("scan": true, "rank": 4)
+  bool adaptive = false;
+  std::vector<MetricRef> metrics;  // templates, seeds unbound; empty for adaptive arms until they have returned
+  std::optional<FieldRef> output;  // what the arm returns
+};
+
+// What a study.lua returns, as data.
+struct StudyDescription {
+  std::string name;
+  std::string question;  // what is asked, for the report
+  std::vector<std::uint64_t> seeds;
+  std::vector<Arm> arms;
+  std::vector<MetricRef> shared;  // values the study reports that belong to no arm (a rival, a bound)
+  Json figures = Json::array();   // declarations, see report/figures.h
+  Json report = Json::object();   // comparisons, effects, targets, sections: see report/report.h
+  Json used_settings = Json::object();                 // what col.setting was asked for, and what it gave
+  std::vector<std::filesystem::path> sources;          // study.lua and what it required, in order of loading
+  bool draws_seed = false;                             // at least one node depends on the trial's seed
+};
+
+// What an adaptive arm wants next.
+struct AdaptiveStep {
+  std::vector<FieldRef> needs;      // bound fields whose values it waits for; empty when it has returned
+  std::vector<MetricRef> metrics;   // when it has returned
+  std::optional<FieldRef> output;
+  std::string error;                // the arm failed: complete message with the user's file and line
+};
+
+// A study with its living Lua state. Loading evaluates nothing.
+class LoadedStudy {
+ public:
+  // Runs study.lua in the sandbox. Throws Error(usage) whose message is complete (file, line, nearest name).
+  static std::unique_ptr<LoadedStudy> load(const std::filesystem::path& study, const Settings& settings,
+                                           const Catalogue& catalogue);
+  virtual ~LoadedStudy() = default;
+  virtual const StudyDescription& description() const = 0;
+  virtual NodeFactory& nodes() = 0;
+  // Adaptive arms: one coroutine an arm and seed.
+  virtual AdaptiveStep start(std::size_t arm, std::uint64_t seed) = 0;
+  // `values` answer the last step's `needs`, in order: documents of records, {"value": ...} of scalars, columns of tables.
+  virtual AdaptiveStep resume(std::size_t arm, std::uint64_t seed, const std::vector<Json>& values) = 0;
+};
+
+}  // namespace colonnade::host
