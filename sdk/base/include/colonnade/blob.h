@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "colonnade/hash.h"
@@ -29,7 +30,7 @@ class Blob {
   template <typename T>
   static Blob of(DType dtype, const std::vector<T>& elements, std::vector<std::int64_t> shape = {}) {
     if (shape.empty()) shape = {static_cast<std::int64_t>(elements.size())};
-    return copy(dtype, std::move(shape), elements.data());
+    return copy_exactly(dtype, std::move(shape), elements.data(), elements.size() * sizeof(T));
   }
 
   DType dtype() const;
@@ -49,6 +50,9 @@ class Blob {
   void set_known_hash(const Hash& hash) const;
 
  private:
+  // Throws Error(input) unless `size` bytes are what the shape takes.
+  static Blob copy_exactly(DType dtype, std::vector<std::int64_t> shape, const void* bytes, std::size_t size);
+
   struct Body;
   std::shared_ptr<Body> body_;
 };
