@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 
 #include "colonnade/registry.h"
 #include "colonnade/version.h"
@@ -32,9 +33,22 @@ struct PluginDescriptor {
 
 using RegisterFunction = void (*)(Registrar&);
 
-// Runs `function`, turning whatever it throws into an owned message. Inlined into the plugin by the macro's caller, so that no
+// A copy of `message` that `release_message` frees.
+char* own_message(const char* message) noexcept;
+
+// Runs `function`, turning whatever it throws into an owned message. Inline, so that it is compiled into the plugin and no
 // exception crosses the boundary.
-char* guarded_register(RegisterFunction function, Registrar* registrar) noexcept;
+inline char* guarded_register(RegisterFunction function, Registrar* registrar) noexcept {
+  try {
+    function(*registrar);
+    return nullptr;
+  } catch (const std::exception& error) {
+    return own_message(error.what());
+  } catch (...) {
+    return own_message("it threw something that is not a std::exception");
+  }
+}
+
 void release_message(char* message) noexcept;
 
 }  // namespace colonnade
