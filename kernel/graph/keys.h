@@ -47,6 +47,11 @@ struct NodeKey {
 NodeKey make_key(const Node& node, const std::vector<KeyInput>& inputs, const NumericEnvironment& environment,
                  const KeySources& sources);
 
+// Where the node is evaluated: its own device, else the study's if its op follows it.
+std::string device_of(const Node& node, const NumericEnvironment& environment);
+// Which of its seed's streams of random numbers it draws from: the user's choice, else its occurrence.
+std::uint64_t stream_of(const Node& node);
+
 // The names of the parts in which two key records differ, dotted ("params.rank", "inputs.data", "code.mamba"), each with both
 // sides.
 struct KeyDifference {
