@@ -78,9 +78,13 @@ struct Blob::Body {
   Hash hash;
 };
 
-std::size_t dtype_size(DType dtype) { return info(dtype).size; }
+std::size_t dtype_size(DType dtype) {
+  return info(dtype).size;
+}
 
-std::string_view dtype_name(DType dtype) { return info(dtype).name; }
+std::string_view dtype_name(DType dtype) {
+  return info(dtype).name;
+}
 
 DType dtype_from_name(std::string_view name) {
   std::vector<std::string> names;
@@ -129,17 +133,29 @@ Blob Blob::share(DType dtype, std::vector<std::int64_t> shape, const void* bytes
   return blob;
 }
 
-DType Blob::dtype() const { return body_->dtype; }
+DType Blob::dtype() const {
+  return body_->dtype;
+}
 
-const std::vector<std::int64_t>& Blob::shape() const { return body_->shape; }
+const std::vector<std::int64_t>& Blob::shape() const {
+  return body_->shape;
+}
 
-std::int64_t Blob::elements() const { return body_->elements; }
+std::int64_t Blob::elements() const {
+  return body_->elements;
+}
 
-std::size_t Blob::size() const { return static_cast<std::size_t>(body_->elements) * dtype_size(body_->dtype); }
+std::size_t Blob::size() const {
+  return static_cast<std::size_t>(body_->elements) * dtype_size(body_->dtype);
+}
 
-const std::byte* Blob::data() const { return body_->data; }
+const std::byte* Blob::data() const {
+  return body_->data;
+}
 
-const std::shared_ptr<const void>& Blob::owner() const { return body_->owner; }
+const std::shared_ptr<const void>& Blob::owner() const {
+  return body_->owner;
+}
 
 Hash Blob::content_hash() const {
   if (body_->hash_known.load(std::memory_order_acquire)) return body_->hash;

@@ -9,6 +9,12 @@
 namespace colonnade {
 namespace {
 
+using detail::allowed_values;
+using detail::element_param;
+using detail::kind_of;
+using detail::listed;
+using detail::shown;
+
 // Who is being checked: enough to write the message.
 struct Subject {
   const OpSchema& schema;
@@ -132,14 +138,21 @@ Json checked(const Subject& subject, const Param& param, const Json& value) {
     case ParamType::boolean:
       if (!value.is_boolean()) throw refuse_kind(subject, param, value);
       return value;
-    case ParamType::integer: return checked_integer(subject, param, value);
-    case ParamType::real: return checked_real(subject, param, value);
-    case ParamType::string: return checked_text(subject, param, value, true);
-    case ParamType::choice: return checked_choice(subject, param, value);
+    case ParamType::integer:
+      return checked_integer(subject, param, value);
+    case ParamType::real:
+      return checked_real(subject, param, value);
+    case ParamType::string:
+      return checked_text(subject, param, value, true);
+    case ParamType::choice:
+      return checked_choice(subject, param, value);
     case ParamType::path:
-    case ParamType::sites: return checked_text(subject, param, value, false);
-    case ParamType::recipe: return checked_recipe(subject, param, value);
-    case ParamType::list: return checked_list(subject, param, value);
+    case ParamType::sites:
+      return checked_text(subject, param, value, false);
+    case ParamType::recipe:
+      return checked_recipe(subject, param, value);
+    case ParamType::list:
+      return checked_list(subject, param, value);
   }
   throw refuse_kind(subject, param, value);
 }
@@ -154,8 +167,8 @@ Json complete_params(const OpSchema& schema, const Json& params, const std::stri
   const Subject subject{schema, where};
   const bool empty = params.is_null() || params.empty();
   if (!empty && !params.is_object()) {
-    throw Error(ErrorKind::usage, opening(subject) + "the parameters are " + kind_of(params) +
-                                      "; allowed: a table of names and values");
+    throw Error(ErrorKind::usage,
+                opening(subject) + "the parameters are " + kind_of(params) + "; allowed: a table of names and values");
   }
   std::vector<std::string> names;
   for (const Param& param : schema.params) names.push_back(param.name);

@@ -11,6 +11,8 @@
 namespace colonnade {
 namespace {
 
+using detail::shown;
+
 // Lua puts these beside an op's parameters, so no parameter or role may have their names.
 constexpr std::array<std::string_view, 4> kReservedNames = {"seed", "stream", "device", "label"};
 
@@ -27,7 +29,9 @@ bool is_type(std::string_view text) {
   return is_name(text.substr(0, slash)) && is_name(text.substr(slash + 1));
 }
 
-bool is_number(ParamType type) { return type == ParamType::integer || type == ParamType::real; }
+bool is_number(ParamType type) {
+  return type == ParamType::integer || type == ParamType::real;
+}
 
 class SchemaCheck {
  public:
@@ -46,7 +50,8 @@ class SchemaCheck {
   }
 
   void require_name(const std::string& name, const std::string& of) const {
-    require(is_name(name), of + " has the name '" + name + "'; allowed: lower-case letters, digits and _, a letter first");
+    require(is_name(name),
+            of + " has the name '" + name + "'; allowed: lower-case letters, digits and _, a letter first");
   }
 
   void require_free(const std::string& name) {
@@ -158,6 +163,8 @@ class SchemaCheck {
 
 }  // namespace
 
-void check_schema(const OpSchema& schema) { SchemaCheck(schema).run(); }
+void check_schema(const OpSchema& schema) {
+  SchemaCheck(schema).run();
+}
 
 }  // namespace colonnade

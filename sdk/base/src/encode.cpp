@@ -13,7 +13,8 @@
 namespace colonnade {
 namespace {
 
-static_assert(std::endian::native == std::endian::little, "the canonical encoding is written on little-endian machines");
+static_assert(std::endian::native == std::endian::little,
+              "the canonical encoding is written on little-endian machines");
 
 constexpr std::size_t kWordSize = sizeof(std::uint64_t);
 constexpr int kMaxNesting = 256;
@@ -67,8 +68,12 @@ void put_document(std::string& out, const Json& document, int nesting) {
                 "a document nested deeper than " + std::to_string(kMaxNesting) + " levels has no canonical encoding");
   }
   switch (document.type()) {
-    case Json::value_t::null: out += 'n'; return;
-    case Json::value_t::boolean: out += document.get<bool>() ? 't' : 'f'; return;
+    case Json::value_t::null:
+      out += 'n';
+      return;
+    case Json::value_t::boolean:
+      out += document.get<bool>() ? 't' : 'f';
+      return;
     case Json::value_t::number_integer:
       put_tagged(out, 'i', static_cast<std::uint64_t>(document.get<std::int64_t>()));
       return;
@@ -77,15 +82,24 @@ void put_document(std::string& out, const Json& document, int nesting) {
       put_tagged(out, number <= kMaxSigned ? 'i' : 'u', number);
       return;
     }
-    case Json::value_t::number_float: put_real(out, document.get<double>()); return;
+    case Json::value_t::number_float:
+      put_real(out, document.get<double>());
+      return;
     case Json::value_t::string:
       out += 's';
       put_text(out, document.get_ref<const std::string&>());
       return;
-    case Json::value_t::binary: put_binary(out, document.get_binary()); return;
-    case Json::value_t::array: put_array(out, document, nesting + 1); return;
-    case Json::value_t::object: put_object(out, document, nesting + 1); return;
-    case Json::value_t::discarded: break;
+    case Json::value_t::binary:
+      put_binary(out, document.get_binary());
+      return;
+    case Json::value_t::array:
+      put_array(out, document, nesting + 1);
+      return;
+    case Json::value_t::object:
+      put_object(out, document, nesting + 1);
+      return;
+    case Json::value_t::discarded:
+      break;
   }
   throw Error(ErrorKind::input, "a discarded JSON value has no canonical encoding");
 }
@@ -100,17 +114,28 @@ class Decoder {
   Json document(int nesting) {
     const char tag = take(1).front();
     switch (tag) {
-      case 'n': return nullptr;
-      case 't': return true;
-      case 'f': return false;
-      case 'i': return static_cast<std::int64_t>(word());
-      case 'u': return large_integer();
-      case 'd': return real();
-      case 's': return std::string(text());
-      case 'b': return binary();
-      case 'a': return array(deeper(nesting));
-      case 'o': return object(deeper(nesting));
-      default: break;
+      case 'n':
+        return nullptr;
+      case 't':
+        return true;
+      case 'f':
+        return false;
+      case 'i':
+        return static_cast<std::int64_t>(word());
+      case 'u':
+        return large_integer();
+      case 'd':
+        return real();
+      case 's':
+        return std::string(text());
+      case 'b':
+        return binary();
+      case 'a':
+        return array(deeper(nesting));
+      case 'o':
+        return object(deeper(nesting));
+      default:
+        break;
     }
     throw bad("an unknown tag, byte " + std::to_string(static_cast<unsigned char>(tag)));
   }
@@ -160,7 +185,8 @@ class Decoder {
     return Json::binary(Json::binary_t::container_type(bytes.begin(), bytes.end()));
   }
 
-  // An item takes `smallest` bytes or more, so a larger count is a lie; knowing that first bounds the memory it can claim.
+  // An item takes `smallest` bytes or more, so a larger count is a lie; knowing that first bounds the memory it can
+  // claim.
   std::uint64_t count(std::uint64_t smallest) {
     const std::uint64_t items = word();
     if (items > left_.size() / smallest) {
@@ -194,7 +220,9 @@ class Decoder {
 
 }  // namespace
 
-void encode_to(std::string& out, const Json& document) { put_document(out, document, 0); }
+void encode_to(std::string& out, const Json& document) {
+  put_document(out, document, 0);
+}
 
 std::string encode(const Json& document) {
   std::string out;
@@ -205,8 +233,8 @@ std::string encode(const Json& document) {
 Json decode(std::string_view bytes) {
   Json document = decode_front(bytes);
   if (!bytes.empty()) {
-    throw Error(ErrorKind::input, "not a document in the canonical encoding: " + std::to_string(bytes.size()) +
-                                      " bytes follow its end");
+    throw Error(ErrorKind::input,
+                "not a document in the canonical encoding: " + std::to_string(bytes.size()) + " bytes follow its end");
   }
   return document;
 }

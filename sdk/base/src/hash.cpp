@@ -17,8 +17,8 @@ constexpr std::string_view kHexDigits = "0123456789abcdef";
 constexpr std::size_t kShortHexDigits = 12;
 constexpr std::size_t kReadSize = std::size_t{1} << 20;
 
-// Looked up once: OpenSSL's implicit lookup takes longer than hashing a small value. Never freed, since other static objects
-// may hash while the process ends.
+// Looked up once: OpenSSL's implicit lookup takes longer than hashing a small value. Never freed, since other static
+// objects may hash while the process ends.
 const EVP_MD* sha256_algorithm() {
   static const EVP_MD* const algorithm = EVP_MD_fetch(nullptr, "SHA256", nullptr);
   if (algorithm == nullptr) throw Error(ErrorKind::environment, "OpenSSL offers no SHA-256");
@@ -45,7 +45,9 @@ std::string Hash::hex() const {
   return text;
 }
 
-std::string Hash::short_hex() const { return hex().substr(0, kShortHexDigits); }
+std::string Hash::short_hex() const {
+  return hex().substr(0, kShortHexDigits);
+}
 
 Hash Hash::from_hex(std::string_view text) {
   Hash hash;

@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-namespace colonnade {
+namespace colonnade::detail {
 namespace {
 
 constexpr std::size_t kLongestShown = 60;
@@ -36,15 +36,24 @@ std::string recipe_text(const Param& param) {
 
 std::string plain_text(const Param& param) {
   switch (param.type) {
-    case ParamType::boolean: return "true or false";
-    case ParamType::integer: return numeric_text(param, "an integer");
-    case ParamType::real: return numeric_text(param, "a number");
-    case ParamType::string: return "a string";
-    case ParamType::choice: return choices_text(param);
-    case ParamType::path: return "the path of a file or folder";
-    case ParamType::sites: return "a site selector, such as '*.x_proj' or 'layer:0..3'";
-    case ParamType::recipe: return recipe_text(param);
-    case ParamType::list: return "a list, each element " + plain_text(element_param(param, 1));
+    case ParamType::boolean:
+      return "true or false";
+    case ParamType::integer:
+      return numeric_text(param, "an integer");
+    case ParamType::real:
+      return numeric_text(param, "a number");
+    case ParamType::string:
+      return "a string";
+    case ParamType::choice:
+      return choices_text(param);
+    case ParamType::path:
+      return "the path of a file or folder";
+    case ParamType::sites:
+      return "a site selector, such as '*.x_proj' or 'layer:0..3'";
+    case ParamType::recipe:
+      return recipe_text(param);
+    case ParamType::list:
+      return "a list, each element " + plain_text(element_param(param, 1));
   }
   return "a value";
 }
@@ -66,16 +75,24 @@ std::string shown(const Json& value) {
 
 std::string kind_of(const Json& value) {
   switch (value.type()) {
-    case Json::value_t::null: return "nil";
-    case Json::value_t::boolean: return "a boolean";
+    case Json::value_t::null:
+      return "nil";
+    case Json::value_t::boolean:
+      return "a boolean";
     case Json::value_t::number_integer:
-    case Json::value_t::number_unsigned: return "an integer";
-    case Json::value_t::number_float: return "a number";
-    case Json::value_t::string: return "a string";
-    case Json::value_t::array: return "a list";
-    case Json::value_t::object: return "a table";
+    case Json::value_t::number_unsigned:
+      return "an integer";
+    case Json::value_t::number_float:
+      return "a number";
+    case Json::value_t::string:
+      return "a string";
+    case Json::value_t::array:
+      return "a list";
+    case Json::value_t::object:
+      return "a table";
     case Json::value_t::binary:
-    case Json::value_t::discarded: break;
+    case Json::value_t::discarded:
+      break;
   }
   return "binary data";
 }
@@ -105,4 +122,4 @@ std::string listed(const std::vector<std::string>& names) {
   return text.empty() ? "none" : text;
 }
 
-}  // namespace colonnade
+}  // namespace colonnade::detail

@@ -7,7 +7,7 @@
 
 // How parameters and their values are spelled in messages.
 
-namespace colonnade {
+namespace colonnade::detail {
 
 // A value as a user would write it, shortened if long.
 std::string shown(const Json& value);
@@ -27,4 +27,4 @@ Param element_param(const Param& list, std::size_t position);
 // "a, b, c", or "none".
 std::string listed(const std::vector<std::string>& names);
 
-}  // namespace colonnade
+}  // namespace colonnade::detail

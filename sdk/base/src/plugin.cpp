@@ -12,6 +12,8 @@ char* own_message(const char* message) noexcept {
   return copy;
 }
 
-void release_message(char* message) noexcept { std::free(message); }
+void release_message(char* message) noexcept {
+  std::free(message);
+}
 
 }  // namespace colonnade

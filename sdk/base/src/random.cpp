@@ -18,8 +18,12 @@ constexpr std::uint32_t kWeyl0 = 0x9E3779B9;
 constexpr std::uint32_t kWeyl1 = 0xBB67AE85;
 constexpr int kRounds = 10;
 
-std::uint32_t low(std::uint64_t word) { return static_cast<std::uint32_t>(word); }
-std::uint32_t high(std::uint64_t word) { return static_cast<std::uint32_t>(word >> 32); }
+std::uint32_t low(std::uint64_t word) {
+  return static_cast<std::uint32_t>(word);
+}
+std::uint32_t high(std::uint64_t word) {
+  return static_cast<std::uint32_t>(word >> 32);
+}
 std::uint64_t join(std::uint32_t low_half, std::uint32_t high_half) {
   return static_cast<std::uint64_t>(high_half) << 32 | low_half;
 }
@@ -35,13 +39,19 @@ Block block(std::uint64_t key, std::uint64_t index, Use use) {
 }
 
 // [0, 1) in steps of 2^-53.
-double closed_open(std::uint64_t bits) { return static_cast<double>(bits >> 11) * 0x1p-53; }
+double closed_open(std::uint64_t bits) {
+  return static_cast<double>(bits >> 11) * 0x1p-53;
+}
 
 // (0, 1], for a logarithm.
-double open_closed(std::uint64_t bits) { return static_cast<double>((bits >> 11) + 1) * 0x1p-53; }
+double open_closed(std::uint64_t bits) {
+  return static_cast<double>((bits >> 11) + 1) * 0x1p-53;
+}
 
 // (0, 1), symmetric about 1/2.
-double open_open(std::uint64_t bits) { return (static_cast<double>(bits >> 12) + 0.5) * 0x1p-52; }
+double open_open(std::uint64_t bits) {
+  return (static_cast<double>(bits >> 12) + 0.5) * 0x1p-52;
+}
 
 }  // namespace
 
@@ -72,9 +82,13 @@ RandomStream RandomStream::at(std::uint64_t number) const {
   return RandomStream(block(key_, number, Use::number_key).first);
 }
 
-std::uint64_t RandomStream::bits(std::uint64_t index) const { return block(key_, index, Use::numbers).first; }
+std::uint64_t RandomStream::bits(std::uint64_t index) const {
+  return block(key_, index, Use::numbers).first;
+}
 
-double RandomStream::uniform(std::uint64_t index) const { return closed_open(bits(index)); }
+double RandomStream::uniform(std::uint64_t index) const {
+  return closed_open(bits(index));
+}
 
 float RandomStream::uniform_float(std::uint64_t index) const {
   return static_cast<float>(bits(index) >> 40) * 0x1p-24F;
@@ -91,7 +105,9 @@ double RandomStream::logistic(std::uint64_t index) const {
   return std::log(u) - std::log(1 - u);
 }
 
-double RandomStream::gumbel(std::uint64_t index) const { return -std::log(-std::log(open_open(bits(index)))); }
+double RandomStream::gumbel(std::uint64_t index) const {
+  return -std::log(-std::log(open_open(bits(index))));
+}
 
 std::uint64_t RandomStream::below(std::uint64_t index, std::uint64_t bound) const {
   if (bound == 0) throw Error(ErrorKind::op, "RandomStream::below needs a bound of at least 1");

@@ -187,8 +187,12 @@ std::vector<WorkerService>& services() {
 
 }  // namespace
 
-void register_worker_service(WorkerService service) { services().push_back(std::move(service)); }
+void register_worker_service(WorkerService service) {
+  services().push_back(std::move(service));
+}
 
-const std::vector<WorkerService>& worker_services() { return services(); }
+const std::vector<WorkerService>& worker_services() {
+  return services();
+}
 
 }  // namespace colonnade

@@ -4,20 +4,19 @@
 #include <exception>
 
 #include "colonnade/registry.h"
+#include "param_text.h"
 
 namespace colonnade {
 namespace {
 
+using detail::listed;
+
 // A plugin that calls itself without end is told so before the stack is gone.
 constexpr int kMaxCallDepth = 64;
 
-std::string joined(const std::vector<std::string>& names) {
-  std::string text;
-  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
-  return text.empty() ? "none" : text;
+bool fits(const std::string& declared, const std::string& type) {
+  return declared == "any" || declared == type;
 }
-
-bool fits(const std::string& declared, const std::string& type) { return declared == "any" || declared == type; }
 
 const InputSpec* find_input(const OpSchema& schema, const std::string& role) {
   for (const InputSpec& input : schema.inputs) {
@@ -31,14 +30,14 @@ Error no_such_input(const OpSchema& schema, const std::string& role) {
   for (const InputSpec& input : schema.inputs) roles.push_back(input.role);
   const std::string meant = did_you_mean(role, roles);
   return Error(ErrorKind::usage,
-               "no input is named '" + role + "'" + (meant.empty() ? "." : meant) + " It has: " + joined(roles));
+               "no input is named '" + role + "'" + (meant.empty() ? "." : meant) + " It has: " + listed(roles));
 }
 
 // What an op may call must promise at least as much as the op itself: a bitwise op cannot rest on a stochastic one.
 void require_callable(const OpSchema& outer, const OpSchema& inner) {
   if (inner.random && !outer.random) {
-    throw Error(ErrorKind::op, "it calls '" + inner.id() +
-                                   "', which draws random numbers, but is not declared random() itself");
+    throw Error(ErrorKind::op,
+                "it calls '" + inner.id() + "', which draws random numbers, but is not declared random() itself");
   }
   if (inner.op_class > outer.op_class) {
     throw Error(ErrorKind::op, "it calls '" + inner.id() + "', whose results are less repeatable than it declares");
@@ -52,7 +51,7 @@ const RegisteredOp& find_registered(const std::string& id) {
   for (const RegisteredOp* known : Registry::instance().ops()) ids.push_back(known->schema.id());
   const std::string meant = did_you_mean(id, ids);
   throw Error(ErrorKind::usage,
-              "no op '" + id + "' is loaded" + (meant.empty() ? "." : meant) + " Loaded: " + joined(ids));
+              "no op '" + id + "' is loaded" + (meant.empty() ? "." : meant) + " Loaded: " + listed(ids));
 }
 
 void check_inputs(const OpSchema& schema, const std::vector<std::pair<std::string, Field>>& inputs) {
@@ -85,7 +84,7 @@ void check_outputs(const OpSchema& schema, const Value& value) {
   }
   for (const auto& [name, field] : value.fields) {
     if (std::find(names.begin(), names.end(), name) != names.end()) continue;
-    throw Error(ErrorKind::op, "it gave an output '" + name + "' that it does not declare; declared: " + joined(names));
+    throw Error(ErrorKind::op, "it gave an output '" + name + "' that it does not declare; declared: " + listed(names));
   }
 }
 
@@ -206,7 +205,8 @@ class Context final : public OpContext {
 };
 
 std::string with_op(const std::string& id, const std::string& what) {
-  return what.find(id) == std::string::npos ? "op " + id + ": " + what : what;
+  const std::string prefix = "op " + id + ": ";
+  return what.starts_with(prefix) ? what : prefix + what;
 }
 
 Value evaluate_unguarded(const Evaluation& evaluation) {

@@ -56,12 +56,24 @@ Param& Param::optional() {
   return *this;
 }
 
-Param boolean(std::string name, std::string doc) { return make(std::move(name), ParamType::boolean, std::move(doc)); }
-Param integer(std::string name, std::string doc) { return make(std::move(name), ParamType::integer, std::move(doc)); }
-Param real(std::string name, std::string doc) { return make(std::move(name), ParamType::real, std::move(doc)); }
-Param text(std::string name, std::string doc) { return make(std::move(name), ParamType::string, std::move(doc)); }
-Param path(std::string name, std::string doc) { return make(std::move(name), ParamType::path, std::move(doc)); }
-Param sites(std::string name, std::string doc) { return make(std::move(name), ParamType::sites, std::move(doc)); }
+Param boolean(std::string name, std::string doc) {
+  return make(std::move(name), ParamType::boolean, std::move(doc));
+}
+Param integer(std::string name, std::string doc) {
+  return make(std::move(name), ParamType::integer, std::move(doc));
+}
+Param real(std::string name, std::string doc) {
+  return make(std::move(name), ParamType::real, std::move(doc));
+}
+Param text(std::string name, std::string doc) {
+  return make(std::move(name), ParamType::string, std::move(doc));
+}
+Param path(std::string name, std::string doc) {
+  return make(std::move(name), ParamType::path, std::move(doc));
+}
+Param sites(std::string name, std::string doc) {
+  return make(std::move(name), ParamType::sites, std::move(doc));
+}
 
 Param choice(std::string name, std::vector<std::string> choices, std::string doc) {
   Param param = make(std::move(name), ParamType::choice, std::move(doc));

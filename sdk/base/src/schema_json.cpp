@@ -43,7 +43,9 @@ Enum value_of(const std::array<Name<Enum>, N>& names, const Json& document) {
   throw Error(ErrorKind::environment, "a stored schema says '" + text + "', which this version does not know");
 }
 
-Json bound_to_json(const std::optional<double>& bound) { return bound ? Json(*bound) : Json(); }
+Json bound_to_json(const std::optional<double>& bound) {
+  return bound ? Json(*bound) : Json();
+}
 
 std::optional<double> bound_from_json(const Json& document) {
   if (document.is_null()) return std::nullopt;
@@ -90,7 +92,10 @@ Param param_from_json(const Json& document) {
 Json inputs_to_json(const std::vector<InputSpec>& inputs) {
   Json list = Json::array();
   for (const InputSpec& input : inputs) {
-    Json entry = {{"role", input.role}, {"type", input.type}, {"doc", input.doc}, {"optional", input.optional},
+    Json entry = {{"role", input.role},
+                  {"type", input.type},
+                  {"doc", input.doc},
+                  {"optional", input.optional},
                   {"many", input.many}};
     list.push_back(std::move(entry));
   }

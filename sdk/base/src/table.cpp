@@ -55,7 +55,9 @@ void Table::add_row(const std::vector<Json>& cells) {
   for (std::size_t i = 0; i < cells.size(); ++i) columns_[i].cells.push_back(cells[i]);
 }
 
-std::size_t Table::rows() const { return columns_.empty() ? 0 : columns_.front().cells.size(); }
+std::size_t Table::rows() const {
+  return columns_.empty() ? 0 : columns_.front().cells.size();
+}
 
 const Table::Column& Table::column(const std::string& name) const {
   std::vector<std::string> names;

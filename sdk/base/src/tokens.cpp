@@ -36,15 +36,15 @@ void require_in_vocabulary(const Tokens& tokens) {
   });
   if (outside == end) return;
   throw Error(ErrorKind::input, "tokens: id " + std::to_string(*outside) + " at position " +
-                                    std::to_string(outside - ids) + " is outside the vocabulary '" +
-                                    tokens.vocabulary + "'; allowed: 0 to " +
-                                    std::to_string(tokens.vocabulary_size - 1));
+                                    std::to_string(outside - ids) + " is outside the vocabulary '" + tokens.vocabulary +
+                                    "'; allowed: 0 to " + std::to_string(tokens.vocabulary_size - 1));
 }
 
 void check(const Tokens& tokens) {
   constexpr std::int64_t kByteIds = 256;
   require_id_dtype(tokens.ids.dtype());
-  if (tokens.ids.shape().size() != 1) throw Error(ErrorKind::input, "tokens: the ids are not one row; allowed: [count]");
+  if (tokens.ids.shape().size() != 1)
+    throw Error(ErrorKind::input, "tokens: the ids are not one row; allowed: [count]");
   if (tokens.vocabulary_size < 1) {
     throw Error(ErrorKind::input, "tokens: vocabulary_size = " + std::to_string(tokens.vocabulary_size) +
                                       "; allowed: an integer of at least 1");

@@ -87,8 +87,8 @@ const Field& Value::at(const std::string& name) const {
     listed += (listed.empty() ? "" : ", ") + field_name;
   }
   const std::string meant = did_you_mean(name, names);
-  throw Error(ErrorKind::input, "the value has no field '" + name + "'" + (meant.empty() ? "." : meant) + " It has: " +
-                                    (listed.empty() ? "none" : listed));
+  throw Error(ErrorKind::input, "the value has no field '" + name + "'" + (meant.empty() ? "." : meant) +
+                                    " It has: " + (listed.empty() ? "none" : listed));
 }
 
 Field to_field(const Scalar& scalar) {
