@@ -1,0 +1,173 @@
+#include "kernel/study/journal.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <string_view>
+#include <thread>
+
+#include "colonnade/error.h"
+
+namespace colonnade::host {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view before_crc = "{\"crc\":\"";
+constexpr std::size_t crc_digits = 8;
+constexpr std::string_view before_event = "\",\"event\":";
+constexpr std::size_t event_start = before_crc.size() + crc_digits + before_event.size();
+constexpr mode_t file_mode = 0644;
+// Readers that ask whether a run is live hold a shared lock for an instant.
+constexpr int lock_attempts = 25;
+constexpr auto lock_pause = std::chrono::milliseconds(20);
+constexpr std::size_t read_size = 1 << 16;
+
+class FileDescriptor {
+ public:
+  explicit FileDescriptor(int fd) : fd_(fd) {}
+  ~FileDescriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  FileDescriptor(const FileDescriptor&) = delete;
+  FileDescriptor& operator=(const FileDescriptor&) = delete;
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+[[noreturn]] void fail(const fs::path& file, std::string_view what) {
+  throw Error(ErrorKind::environment, fmt::format("{}: cannot {}: {}", file.string(), what, std::strerror(errno)));
+}
+
+std::string checksum(std::string_view text) {
+  const auto crc = ::crc32(0, reinterpret_cast<const Bytef*>(text.data()), static_cast<uInt>(text.size()));
+  return fmt::format("{:08x}", crc);
+}
+
+std::string to_line(const Json& event) {
+  const std::string text = event.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return fmt::format("{}{}{}{}}}\n", before_crc, checksum(text), before_event, text);
+}
+
+// The event of a line without its end, or null if the line is not whole.
+Json from_line(std::string_view line) {
+  const bool framed = line.size() > event_start + 1 && line.starts_with(before_crc) && line.back() == '}' &&
+                      line.substr(before_crc.size() + crc_digits, before_event.size()) == before_event;
+  if (!framed) return nullptr;
+  const std::string_view text = line.substr(event_start, line.size() - event_start - 1);
+  if (checksum(text) != line.substr(before_crc.size(), crc_digits)) return nullptr;
+  const Json event = Json::parse(text, nullptr, false);
+  return event.is_object() ? event : Json(nullptr);
+}
+
+std::string read_all(int fd, const fs::path& file) {
+  std::string bytes;
+  std::string buffer(read_size, '\0');
+  while (true) {
+    const auto count = ::pread(fd, buffer.data(), buffer.size(), static_cast<off_t>(bytes.size()));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) fail(file, "read");
+    if (count == 0) return bytes;
+    bytes.append(buffer, 0, static_cast<std::size_t>(count));
+  }
+}
+
+JournalContents parse(const std::string& bytes, const fs::path& file) {
+  JournalContents contents;
+  std::vector<std::string> damage;  // since the last whole line: damage only if another whole line follows
+  std::size_t start = 0;
+  for (int number = 1; start < bytes.size(); ++number) {
+    const auto end = bytes.find('\n', start);
+    if (end == std::string::npos) break;
+    Json event = from_line(std::string_view(bytes).substr(start, end - start));
+    start = end + 1;
+    if (event.is_null()) {
+      damage.push_back(fmt::format("{}:{}: damaged line, left out", file.string(), number));
+      continue;
+    }
+    contents.damage.insert(contents.damage.end(), damage.begin(), damage.end());
+    damage.clear();
+    contents.events.push_back(std::move(event));
+    contents.whole_bytes = start;
+  }
+  return contents;
+}
+
+void write_all(int fd, std::string_view bytes, const fs::path& file) {
+  while (!bytes.empty()) {
+    const auto count = ::write(fd, bytes.data(), bytes.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) fail(file, "write");
+    bytes.remove_prefix(static_cast<std::size_t>(count));
+  }
+}
+
+class FileJournal : public Journal {
+ public:
+  explicit FileJournal(const fs::path& file)
+      : file_(file), fd_(::open(file.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, file_mode)) {
+    if (fd_.get() < 0) fail(file_, "open");
+    lock();
+    contents_ = parse(read_all(fd_.get(), file_), file_);
+    if (::ftruncate(fd_.get(), static_cast<off_t>(contents_.whole_bytes)) != 0) fail(file_, "cut off the torn end of");
+  }
+
+  const JournalContents& contents() const override { return contents_; }
+
+  void append(Json event) override {
+    pending_ += to_line(event);
+    contents_.events.push_back(std::move(event));
+  }
+
+  void commit() override {
+    if (pending_.empty()) return;
+    write_all(fd_.get(), pending_, file_);
+    pending_.clear();
+    if (::fdatasync(fd_.get()) != 0) fail(file_, "sync");
+  }
+
+ private:
+  void lock() {
+    for (int attempt = 0; attempt < lock_attempts; ++attempt) {
+      if (::flock(fd_.get(), LOCK_EX | LOCK_NB) == 0) return;
+      if (errno != EWOULDBLOCK && errno != EINTR) fail(file_, "lock");
+      std::this_thread::sleep_for(lock_pause);
+    }
+    throw Error(ErrorKind::environment,
+                fmt::format("{}: another process is executing this run; wait for it or end it",
+                            file_.parent_path().filename().string()));
+  }
+
+  fs::path file_;
+  FileDescriptor fd_;
+  JournalContents contents_;
+  std::string pending_;
+};
+
+}  // namespace
+
+JournalContents read_journal(const fs::path& file) {
+  const FileDescriptor fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+  if (fd.get() < 0 && errno == ENOENT) return {};
+  if (fd.get() < 0) fail(file, "open");
+  return parse(read_all(fd.get(), file), file);
+}
+
+bool is_live(const fs::path& journal_file) {
+  const FileDescriptor fd(::open(journal_file.c_str(), O_RDONLY | O_CLOEXEC));
+  if (fd.get() < 0) return false;
+  return ::flock(fd.get(), LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+}
+
+std::unique_ptr<Journal> Journal::open(const fs::path& file) { return std::make_unique<FileJournal>(file); }
+
+}  // namespace colonnade::host

@@ -1,0 +1,52 @@
+#include "kernel/study/locate.h"
+
+#include <fmt/format.h>
+
+#include <string>
+#include <system_error>
+#include <vector>
+
+#include "colonnade/error.h"
+
+namespace colonnade::host {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* study_file = "study.lua";
+constexpr const char* settings_file = "study.toml";
+
+// What else lies where the study was looked for: folders with a study.lua, and Lua files.
+std::vector<std::string> neighbours(const fs::path& study) {
+  std::vector<std::string> names;
+  std::error_code error;
+  const fs::path parent = study.has_parent_path() ? study.parent_path() : fs::path(".");
+  for (const auto& entry : fs::directory_iterator(parent, error)) {
+    const bool is_study = entry.path().extension() == ".lua" || fs::exists(entry.path() / study_file, error);
+    if (is_study) names.push_back((study.parent_path() / entry.path().filename()).string());
+  }
+  return names;
+}
+
+}  // namespace
+
+StudyFiles locate_study(const fs::path& study) {
+  std::error_code error;
+  const auto status = fs::status(study, error);
+  if (!fs::exists(status)) {
+    throw Error(ErrorKind::usage, fmt::format("{}: no such study{}; a study is a folder with {} or a Lua file",
+                                              study.string(), did_you_mean(study.string(), neighbours(study)),
+                                              study_file));
+  }
+  StudyFiles files;
+  files.lua = fs::is_directory(status) ? study / study_file : study;
+  if (!fs::is_regular_file(files.lua, error)) {
+    throw Error(ErrorKind::usage, fmt::format("{}: no {} in this folder", study.string(), study_file));
+  }
+  files.lua = fs::canonical(files.lua);
+  files.folder = files.lua.parent_path();
+  files.settings = files.folder / settings_file;
+  return files;
+}
+
+}  // namespace colonnade::host
