@@ -156,7 +156,7 @@ NodeKey make_key(const Node& node, const std::vector<KeyInput>& inputs, const Nu
   Json& record = result.record;
   record["op"] = node.schema->id();
   record["version"] = node.schema->version;
-  record["params"] = ParamRewriter(sources, result.plugins).params(*node.schema, node.params);
+  record["params"] = key_params(*node.schema, node.params, sources, result.plugins);
   record["inputs"] = Json::array();
   for (const KeyInput& input : inputs) {
     record["inputs"].push_back({{"role", input.role}, {"content", input.content.hex()}});
@@ -173,6 +173,10 @@ NodeKey make_key(const Node& node, const std::vector<KeyInput>& inputs, const Nu
   if (node.schema->op_class == OpClass::measured) record["machine"] = sources.machine;
   result.key = hash_bytes(encode(record));
   return result;
+}
+
+Json key_params(const OpSchema& schema, const Json& params, const KeySources& sources, std::set<std::string>& plugins) {
+  return ParamRewriter(sources, plugins).params(schema, params);
 }
 
 std::string device_of(const Node& node, const NumericEnvironment& environment) {

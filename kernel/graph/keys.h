@@ -47,6 +47,10 @@ struct NodeKey {
 NodeKey make_key(const Node& node, const std::vector<KeyInput>& inputs, const NumericEnvironment& environment,
                  const KeySources& sources);
 
+// The parameters as the key sees them: contents in place of paths, recipes with their ops' versions. Adds the plugins that
+// recipes name to `plugins`.
+Json key_params(const OpSchema& schema, const Json& params, const KeySources& sources, std::set<std::string>& plugins);
+
 // Where the node is evaluated: its own device, else the study's if its op follows it.
 std::string device_of(const Node& node, const NumericEnvironment& environment);
 // Which of its seed's streams of random numbers it draws from: the user's choice, else its occurrence.
