@@ -14,8 +14,8 @@
 
 function(colonnade_plugin_stamp_definitions target)
   cmake_parse_arguments(PARSE_ARGV 1 stamp "" "NAME;VERSION;TORCH" "REQUIRES;EXTENDS")
-  list(JOIN stamp_REQUIRES "$<SEMICOLON>" requires)
-  list(JOIN stamp_EXTENDS "$<SEMICOLON>" extends)
+  list(JOIN stamp_REQUIRES "\\;" requires)
+  list(JOIN stamp_EXTENDS "\\;" extends)
   target_compile_definitions(${target} PRIVATE
     "COLONNADE_PLUGIN_NAME=\"${stamp_NAME}\""
     "COLONNADE_PLUGIN_VERSION=\"${stamp_VERSION}\""

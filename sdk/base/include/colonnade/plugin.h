@@ -70,17 +70,20 @@ void release_message(char* message) noexcept;
   "requires=" COLONNADE_PLUGIN_REQUIRES "\n"                                     \
   "extends=" COLONNADE_PLUGIN_EXTENDS "\n"
 
-#define COLONNADE_PLUGIN(register_function)                                                              \
-  extern "C" {                                                                                           \
-  __attribute__((section("colonnade_stamp"), used, retain)) extern const char colonnade_stamp[];         \
-  const char colonnade_stamp[] = COLONNADE_STAMP_TEXT;                                                   \
-  __attribute__((visibility("default"), used)) extern const ::colonnade::PluginDescriptor colonnade_plugin; \
-  const ::colonnade::PluginDescriptor colonnade_plugin = {                                               \
-      sizeof(::colonnade::PluginDescriptor), COLONNADE_SDK_ABI, COLONNADE_PLUGIN_NAME,                   \
-      COLONNADE_PLUGIN_VERSION,                                                                          \
-      [](::colonnade::Registrar* registrar) {                                                            \
-        return ::colonnade::guarded_register(register_function, registrar);                              \
-      },                                                                                                 \
-      ::colonnade::release_message};                                                                     \
-  }                                                                                                      \
+// GCC wants the visibility on the first declaration, `used` and `retain` on the definition; the assembler wants no symbol named
+// like the section.
+#define COLONNADE_PLUGIN(register_function)                                                               \
+  extern "C" {                                                                                            \
+  extern const char colonnade_stamp_text[];                                                               \
+  __attribute__((section("colonnade_stamp"), used, retain)) const char colonnade_stamp_text[] =                \
+      COLONNADE_STAMP_TEXT;                                                                               \
+  __attribute__((visibility("default"))) extern const ::colonnade::PluginDescriptor colonnade_plugin;     \
+  __attribute__((used)) const ::colonnade::PluginDescriptor colonnade_plugin = {                          \
+      sizeof(::colonnade::PluginDescriptor), COLONNADE_SDK_ABI, COLONNADE_PLUGIN_NAME,                    \
+      COLONNADE_PLUGIN_VERSION,                                                                           \
+      [](::colonnade::Registrar* registrar) {                                                             \
+        return ::colonnade::guarded_register(register_function, registrar);                               \
+      },                                                                                                  \
+      ::colonnade::release_message};                                                                      \
+  }                                                                                                       \
   static_assert(true, "")
