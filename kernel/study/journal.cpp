@@ -3,17 +3,16 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
 
 #include <cerrno>
 #include <chrono>
-#include <cstring>
 #include <string_view>
 #include <thread>
 
 #include "colonnade/error.h"
+#include "kernel/store/files.h"
 
 namespace colonnade::host {
 namespace {
@@ -29,24 +28,6 @@ constexpr mode_t file_mode = 0644;
 constexpr int lock_attempts = 25;
 constexpr auto lock_pause = std::chrono::milliseconds(20);
 constexpr std::size_t read_size = 1 << 16;
-
-class FileDescriptor {
- public:
-  explicit FileDescriptor(int fd) : fd_(fd) {}
-  ~FileDescriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  FileDescriptor(const FileDescriptor&) = delete;
-  FileDescriptor& operator=(const FileDescriptor&) = delete;
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
-
-[[noreturn]] void fail(const fs::path& file, std::string_view what) {
-  throw Error(ErrorKind::environment, fmt::format("{}: cannot {}: {}", file.string(), what, std::strerror(errno)));
-}
 
 std::string checksum(std::string_view text) {
   const auto crc = ::crc32(0, reinterpret_cast<const Bytef*>(text.data()), static_cast<uInt>(text.size()));
@@ -75,7 +56,7 @@ std::string read_all(int fd, const fs::path& file) {
   while (true) {
     const auto count = ::pread(fd, buffer.data(), buffer.size(), static_cast<off_t>(bytes.size()));
     if (count < 0 && errno == EINTR) continue;
-    if (count < 0) fail(file, "read");
+    if (count < 0) throw_file_error("read", file, errno);
     if (count == 0) return bytes;
     bytes.append(buffer, 0, static_cast<std::size_t>(count));
   }
@@ -102,23 +83,14 @@ JournalContents parse(const std::string& bytes, const fs::path& file) {
   return contents;
 }
 
-void write_all(int fd, std::string_view bytes, const fs::path& file) {
-  while (!bytes.empty()) {
-    const auto count = ::write(fd, bytes.data(), bytes.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) fail(file, "write");
-    bytes.remove_prefix(static_cast<std::size_t>(count));
-  }
-}
-
 class FileJournal : public Journal {
  public:
   explicit FileJournal(const fs::path& file)
       : file_(file), fd_(::open(file.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, file_mode)) {
-    if (fd_.get() < 0) fail(file_, "open");
+    if (fd_.number() < 0) throw_file_error("open", file_, errno);
     lock();
-    contents_ = parse(read_all(fd_.get(), file_), file_);
-    if (::ftruncate(fd_.get(), static_cast<off_t>(contents_.whole_bytes)) != 0) fail(file_, "cut off the torn end of");
+    contents_ = parse(read_all(fd_.number(), file_), file_);
+    if (::ftruncate(fd_.number(), static_cast<off_t>(contents_.whole_bytes)) != 0) throw_file_error("cut off the torn end of", file_, errno);
   }
 
   const JournalContents& contents() const override { return contents_; }
@@ -130,16 +102,16 @@ class FileJournal : public Journal {
 
   void commit() override {
     if (pending_.empty()) return;
-    write_all(fd_.get(), pending_, file_);
+    write_all(fd_.number(), pending_.data(), pending_.size(), file_);
     pending_.clear();
-    if (::fdatasync(fd_.get()) != 0) fail(file_, "sync");
+    if (::fdatasync(fd_.number()) != 0) throw_file_error("sync", file_, errno);
   }
 
  private:
   void lock() {
     for (int attempt = 0; attempt < lock_attempts; ++attempt) {
-      if (::flock(fd_.get(), LOCK_EX | LOCK_NB) == 0) return;
-      if (errno != EWOULDBLOCK && errno != EINTR) fail(file_, "lock");
+      if (::flock(fd_.number(), LOCK_EX | LOCK_NB) == 0) return;
+      if (errno != EWOULDBLOCK && errno != EINTR) throw_file_error("lock", file_, errno);
       std::this_thread::sleep_for(lock_pause);
     }
     throw Error(ErrorKind::environment,
@@ -157,15 +129,15 @@ class FileJournal : public Journal {
 
 JournalContents read_journal(const fs::path& file) {
   const FileDescriptor fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
-  if (fd.get() < 0 && errno == ENOENT) return {};
-  if (fd.get() < 0) fail(file, "open");
-  return parse(read_all(fd.get(), file), file);
+  if (fd.number() < 0 && errno == ENOENT) return {};
+  if (fd.number() < 0) throw_file_error("open", file, errno);
+  return parse(read_all(fd.number(), file), file);
 }
 
 bool is_live(const fs::path& journal_file) {
   const FileDescriptor fd(::open(journal_file.c_str(), O_RDONLY | O_CLOEXEC));
-  if (fd.get() < 0) return false;
-  return ::flock(fd.get(), LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  if (fd.number() < 0) return false;
+  return ::flock(fd.number(), LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
 }
 
 std::unique_ptr<Journal> Journal::open(const fs::path& file) { return std::make_unique<FileJournal>(file); }

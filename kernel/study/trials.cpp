@@ -1,0 +1,173 @@
+#include "kernel/study/trials.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "colonnade/value.h"
+#include "kernel/study/settings.h"
+
+namespace colonnade::host {
+namespace {
+
+// A value as a study's Lua sees it.
+Json as_seen_by_study(const Field& field) {
+  if (field.type != "table") return field.document;
+  Json columns = Json::object();
+  for (const Table::Column& column : table_from(field).columns()) columns[column.name] = column.cells;
+  return columns;
+}
+
+}  // namespace
+
+TrialDriver::TrialDriver(LoadedStudy& study, std::vector<std::uint64_t> seeds, Evaluator& evaluator, Recorder& recorder,
+                         NodeVisitor visitor)
+    : study_(study),
+      seeds_(std::move(seeds)),
+      evaluator_(evaluator),
+      recorder_(recorder),
+      visitor_(std::move(visitor)) {}
+
+void TrialDriver::start() {
+  const StudyDescription& description = study_.description();
+  for (std::size_t arm = 0; arm < description.arms.size(); ++arm) {
+    for (const std::uint64_t seed : seeds_) {
+      Trial trial;
+      trial.arm = arm;
+      trial.seed = seed;
+      trial.adaptive = description.arms[arm].adaptive;
+      trials_.push_back(std::move(trial));
+    }
+  }
+  for (Trial& trial : trials_) {
+    if (!trial.adaptive) start_static(trial, description.arms[trial.arm]);
+  }
+  std::vector<MetricRecord> shared;
+  for (const MetricRef& metric : description.shared) {
+    const FieldRef bound = study_.nodes().bind(metric.from, seeds_.front());
+    shared.push_back(metric_record(metric.name, bound));
+    request(bound);
+  }
+  recorder_.shared(shared);
+  for (Trial& trial : trials_) {
+    if (trial.adaptive) take(trial, study_.start(trial.arm, trial.seed));
+  }
+}
+
+void TrialDriver::run() {
+  do {
+    bool advanced = true;
+    while (advanced) {
+      advanced = false;
+      for (Trial& trial : trials_) advanced = advance(trial) || advanced;
+    }
+  } while (evaluator_.wait());
+}
+
+int TrialDriver::failed() const {
+  return static_cast<int>(std::count_if(trials_.begin(), trials_.end(), [&](const Trial& trial) {
+    return !trial.failure.empty() || !failure_of(trial.metrics).empty();
+  }));
+}
+
+void TrialDriver::start_static(Trial& trial, const Arm& arm) {
+  std::vector<MetricRef> bound;
+  for (const MetricRef& metric : arm.metrics) {
+    bound.push_back({metric.name, study_.nodes().bind(metric.from, trial.seed)});
+  }
+  finish(trial, bound, "");
+}
+
+void TrialDriver::take(Trial& trial, const AdaptiveStep& step) {
+  if (!step.error.empty()) return finish(trial, {}, step.error);
+  if (step.needs.empty()) return finish(trial, step.metrics, "");
+  trial.needs = step.needs;
+  DecisionRecord decision;
+  decision.arm = study_.description().arms[trial.arm].name;
+  decision.seed = trial.seed;
+  decision.step = trial.step++;
+  for (const FieldRef& field : step.needs) decision.needs.push_back(metric_record("", field));
+  recorder_.decision(decision);
+  for (const FieldRef& field : step.needs) request(field);
+}
+
+void TrialDriver::finish(Trial& trial, const std::vector<MetricRef>& metrics, const std::string& failure) {
+  const Arm& arm = study_.description().arms[trial.arm];
+  TrialRecord record;
+  record.arm = arm.name;
+  record.seed = trial.seed;
+  record.point = arm.point;
+  record.failure = failure;
+  for (const MetricRef& metric : metrics) record.metrics.push_back(metric_record(metric.name, metric.from));
+  recorder_.trial(record);
+  trial.returned = true;
+  trial.needs.clear();
+  trial.failure = failure;
+  for (const MetricRef& metric : metrics) {
+    trial.metrics.push_back(metric.from);
+    request(metric.from);
+  }
+}
+
+bool TrialDriver::advance(Trial& trial) {
+  if (trial.returned) return false;
+  const bool known = std::all_of(trial.needs.begin(), trial.needs.end(), [&](const auto& field) { return settled(field); });
+  if (!known) return false;
+  const std::string failure = failure_of(trial.needs);
+  if (!failure.empty()) {
+    finish(trial, {}, failure);
+    return true;
+  }
+  std::vector<Json> values;
+  for (const FieldRef& field : trial.needs) values.push_back(value_of(field));
+  take(trial, study_.resume(trial.arm, trial.seed, values));
+  return true;
+}
+
+void TrialDriver::request(const FieldRef& field) {
+  if (visitor_) visitor_(field.node);
+  evaluator_.request(field.node);
+}
+
+Json TrialDriver::value_of(const FieldRef& field) { return as_seen_by_study(evaluator_.fetch(field)); }
+
+bool TrialDriver::settled(const FieldRef& field) const {
+  const NodeState state = evaluator_.state(field.node);
+  return state == NodeState::found || state == NodeState::computed || state == NodeState::failed;
+}
+
+std::string TrialDriver::failure_of(const std::vector<FieldRef>& fields) const {
+  for (const FieldRef& field : fields) {
+    if (const NodeFailure* failure = evaluator_.failure(field.node)) return failure->message;
+  }
+  return "";
+}
+
+std::vector<std::uint64_t> seeds_of(const StudyDescription& description, const Settings& settings) {
+  std::vector<std::uint64_t> seeds = host_settings(settings).seeds;
+  if (seeds.empty()) seeds = description.seeds;
+  if (seeds.empty()) seeds = {0};
+  const bool any_adaptive =
+      std::any_of(description.arms.begin(), description.arms.end(), [](const Arm& arm) { return arm.adaptive; });
+  // Trials that differ in nothing would pass for evidence.
+  if (!description.draws_seed && !any_adaptive) seeds.resize(1);
+  return seeds;
+}
+
+std::vector<BoundMetric> bound_metrics(LoadedStudy& study, const std::vector<std::uint64_t>& seeds) {
+  std::vector<BoundMetric> bound;
+  const StudyDescription& description = study.description();
+  for (const Arm& arm : description.arms) {
+    for (const std::uint64_t seed : seeds) {
+      for (const MetricRef& metric : arm.metrics) {
+        bound.push_back({arm.name, seed, metric.name, study.nodes().bind(metric.from, seed)});
+      }
+    }
+  }
+  for (const MetricRef& metric : description.shared) {
+    bound.push_back({"", seeds.front(), metric.name, study.nodes().bind(metric.from, seeds.front())});
+  }
+  return bound;
+}
+
+}  // namespace colonnade::host
