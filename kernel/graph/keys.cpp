@@ -11,17 +11,6 @@ namespace colonnade::host {
 
 namespace {
 
-std::string read_cpu_model() {
-  std::ifstream cpuinfo("/proc/cpuinfo");
-  std::string line;
-  while (std::getline(cpuinfo, line)) {
-    if (line.rfind("model name", 0) != 0) continue;
-    const std::size_t colon = line.find(':');
-    if (colon != std::string::npos && colon + 2 <= line.size()) return line.substr(colon + 2);
-  }
-  return "unknown";
-}
-
 // Puts contents in place of paths and collects the plugins of recipes, however deep they lie in one another.
 class ParamRewriter {
  public:
@@ -109,6 +98,17 @@ void compare(const std::string& part, const Json& before, const Json& after, std
 
 }  // namespace
 
+std::string cpu_model() {
+  std::ifstream cpuinfo("/proc/cpuinfo");
+  std::string line;
+  while (std::getline(cpuinfo, line)) {
+    if (line.rfind("model name", 0) != 0) continue;
+    const std::size_t colon = line.find(':');
+    if (colon != std::string::npos && colon + 2 <= line.size()) return line.substr(colon + 2);
+  }
+  return "unknown processor";
+}
+
 NumericEnvironment numeric_environment(const std::string& device, int threads, const std::string& simd) {
   NumericEnvironment environment;
   environment.device = device;
@@ -123,7 +123,7 @@ NumericEnvironment numeric_environment(const std::string& device, int threads, c
   variables["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8";
   if (simd == "native") {
     // ATEN_CPU_CAPABILITY stays unset: every value it takes lowers what the processor offers.
-    environment.cpu_model = read_cpu_model();
+    environment.cpu_model = host::cpu_model();
     variables["MKL_CBWR"] = "AUTO";
     variables["ONEDNN_MAX_CPU_ISA"] = "ALL";
     variables["COLONNADE_SIMD"] = "native";

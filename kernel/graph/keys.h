@@ -20,6 +20,7 @@ struct NumericEnvironment {
 };
 NumericEnvironment numeric_environment(const std::string& device, int threads, const std::string& simd);
 Json to_json(const NumericEnvironment& environment);
+std::string cpu_model();  // as the system names the processor
 
 // One input as the key sees it.
 struct KeyInput {

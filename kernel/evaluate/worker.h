@@ -1,0 +1,19 @@
+#pragma once
+
+#include <filesystem>
+
+namespace colonnade::host {
+
+struct WorkerOptions {
+  int fd = -1;  // the socket to the coordinator
+  std::filesystem::path store;
+  int threads = 1;
+  double heartbeat_seconds = 1;
+  double checkpoint_seconds = 10;  // how often an op is told that a checkpoint is due
+};
+
+// The body of `colonnade worker`: evaluates one task after another until the coordinator goes away. Returns only where it cannot
+// start (with an exit code, having written why to stderr).
+int worker_main(const WorkerOptions& options);
+
+}  // namespace colonnade::host
