@@ -1,0 +1,179 @@
+#include <ATen/Functions.h>
+#include <ATen/core/grad_mode.h>
+
+#include "colonnade/error.h"
+#include "colonnade/tensor/model.h"
+
+namespace colonnade {
+
+namespace {
+
+Tensor product_of(const Tensor& product, const Tensor& factor) {
+  if (!factor.defined()) return product;
+  return product.defined() ? product * factor : factor;
+}
+
+}  // namespace
+
+// What one use of a site comes to: y = l_out ⊙ (W (l_in ⊙ x) + branches(l_in ⊙ x) + b).
+struct SiteRunner::Applied {
+  Tensor weight;  // [shape], low-rank part and updates included unless they are branches
+  Tensor low_rank_u, low_rank_v;
+  Tensor scale_input, scale_output;
+  struct Branch {
+    const Adapter* adapter;
+    Tensor masked_update;  // undefined: ask the adapter's branch
+  };
+  std::vector<Branch> branches;
+};
+
+SiteRunner::SiteRunner(const Model& model, const StepInfo& info, Observer* observer)
+    : model_(model), info_(info), observer_(observer) {}
+
+SiteRunner::Applied SiteRunner::apply(const std::string& name, bool branches) {
+  const SiteWeight& weight = model_.weight(name);
+  const auto attached = model_.adapters_of(name);
+  Applied applied;
+  Tensor mask;
+  for (const AttachedAdapter* each : attached) {
+    mask = product_of(mask, each->adapter->mask(info_));
+    applied.scale_input = product_of(applied.scale_input, each->adapter->scale_input(info_));
+    applied.scale_output = product_of(applied.scale_output, each->adapter->scale_output(info_));
+  }
+  const auto rows = weight.sparse.size(0);
+  const auto matrix_shape = std::vector<std::int64_t>{rows, weight.sparse.numel() / rows};
+  Tensor site_mask = weight.has_mask() ? weight.mask.reshape(matrix_shape).to(weight.sparse.scalar_type()) : Tensor();
+  const bool masked = mask.defined() || site_mask.defined();
+  Tensor sparse = weight.sparse.reshape(matrix_shape);
+  for (const AttachedAdapter* each : attached) {
+    const Adapter& adapter = *each->adapter;
+    if (branches && !masked) {
+      applied.branches.push_back({&adapter, Tensor()});
+      continue;
+    }
+    Tensor update = adapter.update(info_);
+    if (!update.defined()) continue;
+    if (site_mask.defined()) update = update * site_mask;
+    if (branches && info_.training) {
+      applied.branches.push_back({&adapter, product_of(update, mask)});
+      continue;
+    }
+    sparse = sparse + update;
+  }
+  Tensor whole = product_of(sparse, mask);
+  if (weight.has_reference()) whole = whole + weight.reference.reshape(matrix_shape);
+  if (weight.rank() > 0 && branches) {
+    applied.low_rank_u = weight.u;
+    applied.low_rank_v = weight.v;
+  } else if (weight.rank() > 0) {
+    whole = whole + at::matmul(weight.u, weight.v.t());
+  }
+  applied.weight = whole.reshape(weight.sparse.sizes());
+  return applied;
+}
+
+Tensor SiteRunner::bias_of(const SiteSpec& site) { return site.bias.empty() ? Tensor() : parameter(site.bias); }
+
+void SiteRunner::report(const SiteSpec& site, const Tensor& input, const Tensor& output) {
+  if (observer_ == nullptr || !observer_->wants_site(site)) return;
+  at::NoGradGuard guard;
+  observer_->on_site(site, input.detach(), output.detach());
+}
+
+Tensor SiteRunner::linear(const std::string& name, const Tensor& x) {
+  const SiteSpec& site = model_.site(name);
+  const Applied applied = apply(name, true);
+  const Tensor input = applied.scale_input.defined() ? x * applied.scale_input : x;
+  Tensor y = at::linear(input, applied.weight, bias_of(site));
+  if (applied.low_rank_u.defined()) y = y + at::linear(at::linear(input, applied.low_rank_v.t()), applied.low_rank_u);
+  for (const Applied::Branch& branch : applied.branches) {
+    Tensor seen = branch.adapter->branch_input(input, info_);
+    Tensor addition = branch.masked_update.defined() ? at::linear(seen, branch.masked_update)
+                                                     : branch.adapter->branch(seen, info_);
+    if (!addition.defined()) {
+      Tensor update = branch.adapter->update(info_);
+      if (update.defined()) addition = at::linear(seen, update);
+    }
+    if (addition.defined()) y = y + addition;
+  }
+  if (applied.scale_output.defined()) y = y * applied.scale_output;
+  report(site, input, y);
+  return y;
+}
+
+Tensor SiteRunner::linear_transposed_embedding(const std::string& name, const Tensor& x) {
+  const SiteSpec& site = model_.site(name);
+  const Applied applied = apply(name, false);
+  if (applied.scale_input.defined() || applied.scale_output.defined()) {
+    throw Error(ErrorKind::input, "site '" + name + "' has two roles, which scales cannot tell apart");
+  }
+  Tensor y = at::linear(x, applied.weight);
+  report(site, x, y);
+  return y;
+}
+
+Tensor SiteRunner::causal_conv1d(const std::string& name, const Tensor& x) {
+  const SiteSpec& site = model_.site(name);
+  const Applied applied = apply(name, false);
+  if (applied.scale_input.defined()) throw Error(ErrorKind::input, "site '" + name + "': a convolution's taps have no input scale");
+  const std::int64_t length = x.size(1);
+  const std::int64_t width = site.columns();
+  Tensor padded = at::constant_pad_nd(x, {0, 0, width - 1, 0});
+  Tensor taps = applied.weight.reshape({site.rows(), width});
+  Tensor y;
+  for (std::int64_t tap = 0; tap < width; ++tap) {
+    Tensor term = padded.narrow(1, tap, length) * taps.select(1, tap);
+    y = y.defined() ? y + term : term;
+  }
+  Tensor bias = bias_of(site);
+  if (bias.defined()) y = y + bias;
+  if (applied.scale_output.defined()) y = y * applied.scale_output;
+  report(site, x, y);
+  return y;
+}
+
+Tensor SiteRunner::embedding(const std::string& name, const Tensor& ids) {
+  const SiteSpec& site = model_.site(name);
+  const Applied applied = apply(name, false);
+  if (applied.scale_input.defined() || applied.scale_output.defined()) {
+    throw Error(ErrorKind::input, "site '" + name + "' is an embedding, which scales do not act on");
+  }
+  Tensor y = at::embedding(applied.weight, ids);
+  report(site, ids, y);
+  return y;
+}
+
+Tensor SiteRunner::rms_norm(const std::string& name, const Tensor& x, double epsilon) {
+  const SiteSpec& site = model_.site(name);
+  const Applied applied = apply(name, false);
+  const bool half = x.scalar_type() == at::kHalf || x.scalar_type() == at::kBFloat16;
+  Tensor wide = half ? x.to(at::kFloat) : x;
+  Tensor normal = wide * at::rsqrt(wide.square().mean(-1, true) + epsilon);
+  Tensor y = (half ? normal.to(x.scalar_type()) : normal) * applied.weight;
+  if (applied.scale_output.defined()) y = y * applied.scale_output;
+  report(site, x, y);
+  return y;
+}
+
+Tensor SiteRunner::parameter(const std::string& name) {
+  const Applied applied = apply(name, false);
+  if (!applied.scale_output.defined()) return applied.weight;
+  Tensor factor = applied.scale_output;
+  while (factor.dim() < applied.weight.dim()) factor = factor.unsqueeze(-1);
+  return applied.weight * factor;
+}
+
+const Symmetry* SiteRunner::wanted(const std::string& name) const {
+  if (observer_ == nullptr) return nullptr;
+  for (const Symmetry& symmetry : model_.symmetries()) {
+    if (symmetry.name == name) return observer_->wants_variables(symmetry) ? &symmetry : nullptr;
+  }
+  return nullptr;
+}
+
+void SiteRunner::observe(const Symmetry& symmetry, const Tensor& variables) {
+  at::NoGradGuard guard;
+  observer_->on_variables(symmetry, variables.detach().reshape({-1, symmetry.size}));
+}
+
+}  // namespace colonnade
