@@ -1,0 +1,199 @@
+#include "kernel/store/blob_file.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <cstring>
+#include <type_traits>
+
+#include "colonnade/error.h"
+
+namespace colonnade::host {
+
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "blob files are mapped as they are: little endian");
+
+constexpr std::string_view magic = "CLNBLOB1";
+constexpr std::size_t alignment = 64;
+constexpr std::size_t bits_per_byte = 8;
+// Below this, packing saves no page worth the unpacking.
+constexpr std::size_t smallest_packed = 64 * 1024;
+
+struct FixedHeader {
+  char magic[8];
+  std::uint32_t header_size;
+  std::uint8_t dtype;
+  Packing packing;
+  std::uint16_t rank;
+  std::uint64_t bytes;
+  std::uint64_t stored;
+};
+static_assert(sizeof(FixedHeader) == 32 && std::is_trivially_copyable_v<FixedHeader>);
+
+std::string make_header(DType dtype, const std::vector<std::int64_t>& shape, std::uint64_t bytes, Packing packing,
+                        std::uint64_t stored) {
+  const std::size_t extents = shape.size() * sizeof(std::int64_t);
+  const std::size_t size = (sizeof(FixedHeader) + extents + alignment - 1) / alignment * alignment;
+  FixedHeader fixed{{}, static_cast<std::uint32_t>(size), static_cast<std::uint8_t>(dtype), packing,
+                    static_cast<std::uint16_t>(shape.size()), bytes, stored};
+  std::memcpy(fixed.magic, magic.data(), sizeof(fixed.magic));
+  std::string header(size, '\0');
+  std::memcpy(header.data(), &fixed, sizeof(fixed));
+  if (extents > 0) std::memcpy(header.data() + sizeof(fixed), shape.data(), extents);
+  return header;
+}
+
+bool is_zero(const char* element, std::size_t size) {
+  char any = 0;
+  for (std::size_t i = 0; i < size; ++i) any |= element[i];
+  return any == 0;
+}
+
+// The packed bytes, or nothing where packing does not halve them.
+std::optional<std::string> pack_nonzero(const Blob& blob) {
+  if (blob.size() < smallest_packed) return std::nullopt;
+  const std::size_t size = dtype_size(blob.dtype());
+  const std::size_t count = blob.size() / size;
+  const char* bytes = reinterpret_cast<const char*>(blob.data());
+  std::string packed((count + bits_per_byte - 1) / bits_per_byte, '\0');
+  const std::size_t limit = blob.size() / 2;
+  for (std::size_t i = 0; i < count; ++i) {
+    const char* element = bytes + i * size;
+    if (is_zero(element, size)) continue;
+    if (packed.size() + size > limit) return std::nullopt;
+    packed[i / bits_per_byte] = static_cast<char>(packed[i / bits_per_byte] | 1 << i % bits_per_byte);
+    packed.append(element, size);
+  }
+  return packed;
+}
+
+// False unless `packed` is exactly what packing `count` elements can give.
+bool unpack_nonzero(std::string_view packed, std::size_t element_size, std::size_t count, char* out) {
+  const std::size_t bitmap = (count + bits_per_byte - 1) / bits_per_byte;
+  if (packed.size() < bitmap) return false;
+  std::size_t next = bitmap;
+  for (std::size_t i = 0; i < bitmap * bits_per_byte; ++i) {
+    if ((packed[i / bits_per_byte] >> i % bits_per_byte & 1) == 0) continue;
+    if (i >= count || packed.size() - next < element_size) return false;
+    std::memcpy(out + i * element_size, packed.data() + next, element_size);
+    next += element_size;
+  }
+  return next == packed.size();
+}
+
+struct OpenedBlob {
+  std::shared_ptr<const Mapping> file;
+  std::size_t header_size = 0;
+  Packing packing = Packing::plain;
+};
+
+OpenedBlob open_blob_file(const std::filesystem::path& file, const BlobRef& expected,
+                          const std::shared_ptr<MappedRanges>& ranges, std::string& damage) {
+  const FileDescriptor descriptor(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+  struct stat status{};
+  if (!descriptor.is_open() && errno == ENOENT) {
+    damage = fmt::format("{} is missing", file.string());
+    return {};
+  }
+  if (!descriptor.is_open() || ::fstat(descriptor.number(), &status) != 0) throw_file_error("open", file, errno);
+  const auto file_size = static_cast<std::size_t>(status.st_size);
+  if (file_size < sizeof(FixedHeader)) {
+    damage = fmt::format("{} is cut off after {} bytes", file.string(), file_size);
+    return {};
+  }
+  OpenedBlob opened;
+  opened.file = Mapping::of_file(descriptor.number(), file_size, ranges);
+  if (!opened.file) throw_file_error("map", file, errno);
+  FixedHeader fixed;
+  std::memcpy(&fixed, opened.file->data(), sizeof(fixed));
+  opened.packing = fixed.packing;
+  const std::string plain = make_header(expected.dtype, expected.shape, expected.bytes, Packing::plain, expected.bytes);
+  opened.header_size = plain.size();
+  const std::uint64_t stored = file_size - std::min(file_size, opened.header_size);
+  const std::string header = make_header(expected.dtype, expected.shape, expected.bytes, opened.packing, stored);
+  const bool known = opened.packing == Packing::plain ? stored == expected.bytes : opened.packing == Packing::nonzero;
+  if (!known || opened.file->bytes().substr(0, header.size()) != header) {
+    damage = fmt::format("{} is damaged: its header or its size is not that of a {} tensor of {} bytes", file.string(),
+                         dtype_name(expected.dtype), expected.bytes);
+    return {};
+  }
+  return opened;
+}
+
+}  // namespace
+
+TemporaryFile write_blob_file(const std::filesystem::path& temporary_folder, const Blob& blob) {
+  const std::optional<std::string> packed = pack_nonzero(blob);
+  const std::string_view bytes =
+      packed ? std::string_view(*packed) : std::string_view(reinterpret_cast<const char*>(blob.data()), blob.size());
+  TemporaryFile file(temporary_folder);
+  file.write(make_header(blob.dtype(), blob.shape(), blob.size(), packed ? Packing::nonzero : Packing::plain, bytes.size()));
+  file.write(bytes);
+  // Starts the writing now, so that the fsyncs of a value's many blobs wait for the disk only once.
+  ::sync_file_range(file.descriptor(), 0, 0, SYNC_FILE_RANGE_WRITE);
+  return file;
+}
+
+MappedBlob map_blob_file(const std::filesystem::path& file, const BlobRef& expected, bool skip_hash,
+                         const std::shared_ptr<MappedRanges>& ranges, std::string& damage) {
+  const OpenedBlob opened = open_blob_file(file, expected, ranges, damage);
+  if (!opened.file) return {};
+  MappedBlob result{opened.file, opened.file->data() + opened.header_size};
+  if (opened.packing == Packing::nonzero) {
+    const std::size_t element = dtype_size(expected.dtype);
+    bool whole = expected.bytes > 0;
+    if (whole) {
+      result.owner = Mapping::of_memory(expected.bytes, ranges, [&](char* out) {
+        whole = unpack_nonzero(opened.file->bytes().substr(opened.header_size), element, expected.bytes / element, out);
+      });
+      result.bytes = result.owner->data();
+    }
+    if (!whole) {
+      damage = fmt::format("{} is damaged: it cannot be unpacked", file.string());
+      return {};
+    }
+  }
+  if (!skip_hash && Blob::share(expected.dtype, expected.shape, result.bytes, result.owner).content_hash() != expected.hash) {
+    damage = fmt::format("{} is damaged: its content is not what it is named after", file.string());
+    return {};
+  }
+  return result;
+}
+
+std::optional<BlobRef> read_blob_header(const std::filesystem::path& file) {
+  const FileDescriptor descriptor(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+  FixedHeader fixed;
+  struct stat status{};
+  if (!descriptor.is_open() && errno == ENOENT) return std::nullopt;
+  if (!descriptor.is_open() || ::fstat(descriptor.number(), &status) != 0) throw_file_error("open", file, errno);
+  if (!read_exactly(descriptor.number(), &fixed, sizeof(fixed), 0)) return std::nullopt;
+  if (std::string_view(fixed.magic, sizeof(fixed.magic)) != magic) return std::nullopt;
+  const auto size = static_cast<std::uint64_t>(status.st_size);
+  if (fixed.header_size > size || size - fixed.header_size != fixed.stored) return std::nullopt;
+  if (fixed.dtype > static_cast<std::uint8_t>(DType::f64)) return std::nullopt;
+  BlobRef blob;
+  blob.dtype = static_cast<DType>(fixed.dtype);
+  blob.bytes = fixed.bytes;
+  blob.shape.resize(fixed.rank);
+  if (!read_exactly(descriptor.number(), blob.shape.data(), fixed.rank * sizeof(std::int64_t), sizeof(fixed))) {
+    return std::nullopt;
+  }
+  std::uint64_t bytes = dtype_size(blob.dtype);
+  for (const std::int64_t extent : blob.shape) {
+    if (extent < 0 || __builtin_mul_overflow(bytes, static_cast<std::uint64_t>(extent), &bytes)) return std::nullopt;
+  }
+  if (bytes != blob.bytes) return std::nullopt;
+  try {
+    blob.hash = Hash::from_hex(file.filename().string());
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+  return blob;
+}
+
+}  // namespace colonnade::host

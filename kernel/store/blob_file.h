@@ -1,0 +1,42 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "kernel/store/files.h"
+#include "kernel/store/mapping.h"
+#include "kernel/store/store.h"
+
+// One tensor as a file:
+//   0   "CLNBLOB1"
+//   8   size of the header, 4 bytes, a multiple of 64
+//   12  dtype, 1 byte; 13 packing, 1 byte; 14 rank, 2 bytes
+//   16  size of the tensor, 8 bytes; 24 size of what follows the header, 8 bytes
+//   32  extents, 8 bytes each; zeros up to the header's size
+// then the bytes (packing 0), or (packing 1) one bit an element that says whether it is not all zero bits, then the elements
+// that are not. Little endian. The name of the file is the tensor's content hash.
+namespace colonnade::host {
+
+enum class Packing : std::uint8_t { plain = 0, nonzero = 1 };
+
+// Writes under a temporary name; the caller fsyncs and publishes.
+TemporaryFile write_blob_file(const std::filesystem::path& temporary_folder, const Blob& blob);
+
+// The tensor's bytes: those of `owner`, which is either the mapped file or memory where they were unpacked.
+struct MappedBlob {
+  std::shared_ptr<const Mapping> owner;
+  const char* bytes = nullptr;
+};
+
+// Maps `file` and checks that it holds the tensor `expected`. The content is hashed unless `skip_hash`. On failure `damage`
+// says why and `owner` is null. Throws Error(environment) where the system refuses to open or map it.
+MappedBlob map_blob_file(const std::filesystem::path& file, const BlobRef& expected, bool skip_hash,
+                         const std::shared_ptr<MappedRanges>& ranges, std::string& damage);
+
+// Reads what the header says; nothing if it is damaged, cut off or missing. The hash is the one that `file` is named after.
+std::optional<BlobRef> read_blob_header(const std::filesystem::path& file);
+
+}  // namespace colonnade::host
