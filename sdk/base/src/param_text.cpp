@@ -123,3 +123,9 @@ std::string listed(const std::vector<std::string>& names) {
 }
 
 }  // namespace colonnade::detail
+
+namespace colonnade {
+
+std::string allowed_text(const Param& param) { return detail::allowed_values(param); }
+
+}  // namespace colonnade

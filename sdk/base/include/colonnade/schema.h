@@ -114,6 +114,9 @@ OpSchema schema_from_json(const Json& document);
 // ("studies/x/study.lua:12", "--set lr"). Throws Error(usage).
 Json check_param(const OpSchema& schema, const Param& param, const Json& value, const std::string& where);
 
+// What a parameter may be, for messages and help: "an integer of at least 1", "one of 'a', 'b'".
+std::string allowed_text(const Param& param);
+
 // Checks all, fills in defaults, refuses unknown names with the nearest valid one. Recipes are checked by the caller, who
 // knows the catalogue.
 Json complete_params(const OpSchema& schema, const Json& params, const std::string& where);
