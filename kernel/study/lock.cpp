@@ -8,6 +8,7 @@
 #include "colonnade/encode.h"
 #include "colonnade/error.h"
 #include "colonnade/version.h"
+#include "kernel/evaluate/key_sources.h"
 #include "kernel/store/files.h"
 #include "kernel/study/settings.h"
 
@@ -110,14 +111,6 @@ std::vector<NodeRef> template_nodes(const StudyDescription& description) {
   return topological_order(targets);
 }
 
-KeySources key_sources(const Catalogue& catalogue, const fs::path& cache_folder) {
-  KeySources sources;
-  sources.code = [&catalogue](const std::string& plugin) { return catalogue.code_of({plugin}); };
-  sources.path_content = [cache_folder](const std::string& path) { return hash_path(path, cache_folder); };
-  sources.schema = [&catalogue](const std::string& op) { return catalogue.find_op(op); };
-  return sources;
-}
-
 std::set<std::string> plugins_of(const std::vector<NodeRef>& nodes, const KeySources& sources) {
   std::set<std::string> plugins;
   for (const NodeRef& node : nodes) {
@@ -129,7 +122,7 @@ std::set<std::string> plugins_of(const std::vector<NodeRef>& nodes, const KeySou
 
 StudyLock make_lock(const LockInputs& inputs) {
   const StudyDescription& description = inputs.description;
-  const KeySources sources = key_sources(inputs.catalogue, inputs.cache_folder);
+  const KeySources sources = make_key_sources(inputs.catalogue, inputs.cache_folder);
   const GraphWriter graph(description, sources);
   Json document = {
       {"format", lock_format},

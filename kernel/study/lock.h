@@ -42,7 +42,6 @@ std::string source_name(const std::filesystem::path& source, const std::filesyst
 
 // The plugins that ops of these nodes come from, those named by recipes too.
 std::set<std::string> plugins_of(const std::vector<NodeRef>& nodes, const KeySources& sources);
-KeySources key_sources(const Catalogue& catalogue, const std::filesystem::path& cache_folder);
 
 // All nodes that a study names, inputs before users; those of adaptive arms are not known yet.
 std::vector<NodeRef> template_nodes(const StudyDescription& description);

@@ -102,6 +102,7 @@ void Recorder::settled(const char* kind, const Node& node, const NodeResult& res
 }
 
 void Recorder::on_found(const NodeRef& node, const NodeResult& result) {
+  ++found_;
   settled("found", *node, result, result.trace->seconds);
   if (next_) next_->on_found(node, result);
 }
@@ -117,6 +118,7 @@ void Recorder::on_progress(const NodeRef& node, std::int64_t done, std::int64_t 
 }
 
 void Recorder::on_computed(const NodeRef& node, const NodeResult& result, double seconds) {
+  ++computed_;
   settled("computed", *node, result, seconds);
   if (next_) next_->on_computed(node, result, seconds);
 }

@@ -26,6 +26,8 @@ class Recorder : public EvaluationObserver {
   void commit();
 
   const RunHistory& history() const { return history_; }
+  int found() const { return found_; }        // nodes, in this process
+  int computed() const { return computed_; }
 
   void on_found(const NodeRef& node, const NodeResult& result) override;
   void on_started(const NodeRef& node, const Hash& key, int worker) override;
@@ -44,6 +46,7 @@ class Recorder : public EvaluationObserver {
   EvaluationObserver* next_;
   RunHistory history_;
   std::map<Hash, int> workers_;
+  int found_ = 0, computed_ = 0;
   std::chrono::steady_clock::time_point committed_;
 };
 

@@ -1,0 +1,47 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kernel/plugin/catalogue.h"
+#include "kernel/store/project.h"
+#include "kernel/study/prepare.h"
+#include "kernel/study/record.h"
+
+namespace colonnade::host {
+
+// Options that several commands share. They outlive parsing because the actions hold them.
+struct CommonOptions {
+  std::string project;
+  bool json = false;
+  std::vector<std::string> plugins;
+
+  void declare_project(CLI::App& command);
+  void declare_json(CLI::App& command);
+  void declare_plugins(CLI::App& command);
+
+  Project find_or_create() const;  // from --project, else the working folder upwards
+  Project find() const;            // Error(usage) where there is none
+  // For commands that do not need a project: caches lie in the user's folder where there is none.
+  std::unique_ptr<Catalogue> catalogue() const;
+};
+
+struct StudyOptions : CommonOptions {
+  std::string study;
+  std::string profile;
+  std::vector<std::string> overrides;
+  int workers = 0;
+  bool trust_versions = false;
+
+  void declare_study(CLI::App& command);
+  PreparedStudy prepare(const Project& in_project) const;
+};
+
+// The catalogue that a run's plugins are found in, without its study's folder of plugins unless that still exists.
+std::unique_ptr<Catalogue> catalogue_for(const Project& project, const std::vector<std::filesystem::path>& plugins,
+                                         const std::filesystem::path& study, bool trust_versions);
+
+}  // namespace colonnade::host

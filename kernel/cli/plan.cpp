@@ -1,0 +1,221 @@
+#include <fmt/format.h>
+
+#include <map>
+#include <memory>
+#include <set>
+
+#include "kernel/cli/commands.h"
+#include "kernel/cli/options.h"
+#include "kernel/cli/output.h"
+#include "kernel/evaluate/system.h"
+#include "kernel/study/trials.h"
+
+namespace colonnade::host {
+namespace {
+
+using Status = NodeForecast::Status;
+
+std::string_view status_name(Status status) {
+  switch (status) {
+    case Status::found: return "found";
+    case Status::to_compute: return "to compute";
+    case Status::unknown: return "not known yet";
+  }
+  return "";
+}
+
+// Sums where something may be unknown.
+struct Total {
+  double sum = 0;
+  int unknown = 0;
+
+  void add(const std::optional<double>& part) {
+    if (part) {
+      sum += *part;
+    } else {
+      ++unknown;
+    }
+  }
+};
+
+struct Share {
+  std::string arm;
+  int nodes = 0, added = 0;  // of the arm; that no arm before it has and that are not found
+  Total seconds, bytes;      // of the added ones
+};
+
+struct Plan {
+  std::string study;
+  std::vector<NodeForecast> nodes;
+  std::vector<Share> shares;
+  std::map<const Node*, std::set<std::string>> arms_of;
+  std::vector<std::string> adaptive;
+  int found = 0;
+  Total seconds, bytes;  // of all that are not found
+  int workers = 1;
+};
+
+void add_share(Plan& plan, const std::string& arm, const std::vector<NodeRef>& targets,
+               const std::map<const Node*, const NodeForecast*>& known, std::set<const Node*>& seen) {
+  Share share{arm, 0, 0, {}, {}};
+  for (const NodeRef& node : topological_order(targets)) {
+    ++share.nodes;
+    plan.arms_of[node.get()].insert(arm);
+    const NodeForecast& forecast = *known.at(node.get());
+    if (!seen.insert(node.get()).second || forecast.status == Status::found) continue;
+    ++share.added;
+    share.seconds.add(forecast.seconds);
+    share.bytes.add(forecast.bytes);
+  }
+  plan.shares.push_back(share);
+}
+
+// What adaptive arms ask for first; the rest depends on values.
+void add_first_steps(PreparedStudy& prepared, Plan& plan, std::map<std::string, std::vector<NodeRef>>& targets) {
+  const auto& arms = prepared.study->description().arms;
+  for (std::size_t arm = 0; arm < arms.size(); ++arm) {
+    if (!arms[arm].adaptive) continue;
+    plan.adaptive.push_back(arms[arm].name);
+    for (const std::uint64_t seed : prepared.seeds) {
+      const AdaptiveStep step = prepared.study->start(arm, seed);
+      for (const FieldRef& field : step.needs) targets[arms[arm].name].push_back(field.node);
+      for (const MetricRef& metric : step.metrics) targets[arms[arm].name].push_back(metric.from.node);
+    }
+  }
+}
+
+Plan make_plan(PreparedStudy& prepared) {
+  Plan plan;
+  plan.study = prepared.study->description().name;
+  plan.workers = prepared.host.workers;
+  std::map<std::string, std::vector<NodeRef>> targets;
+  for (const BoundMetric& metric : bound_metrics(*prepared.study, prepared.seeds)) {
+    targets[metric.arm].push_back(metric.from.node);
+  }
+  add_first_steps(prepared, plan, targets);
+  std::vector<std::string> order;
+  std::vector<NodeRef> all;
+  for (const Arm& arm : prepared.study->description().arms) order.push_back(arm.name);
+  if (targets.count("")) order.push_back("");
+  for (const std::string& arm : order) all.insert(all.end(), targets[arm].begin(), targets[arm].end());
+
+  const auto store = Store::open(prepared.project.store_folder(), Store::Role::reader);
+  plan.nodes = forecast(all, prepared.evaluator_options({}), *prepared.catalogue, *store);
+  std::map<const Node*, const NodeForecast*> known;
+  for (const NodeForecast& node : plan.nodes) {
+    known[node.node.get()] = &node;
+    if (node.status == Status::found) {
+      ++plan.found;
+      continue;
+    }
+    plan.seconds.add(node.seconds);
+    plan.bytes.add(node.bytes);
+  }
+  std::set<const Node*> seen;
+  for (const std::string& arm : order) add_share(plan, arm, targets[arm], known, seen);
+  return plan;
+}
+
+std::string seconds_text(const Total& total, int of) {
+  if (of == 0) return "0 s";
+  if (total.unknown == of) return "unknown";
+  return human_seconds(total.sum) + (total.unknown ? fmt::format(" + {} unknown", total.unknown) : "");
+}
+
+std::string bytes_text(const Total& total, int of) {
+  if (of == 0) return "0 bytes";
+  if (total.unknown == of) return "unknown";
+  return human_bytes(total.sum) + (total.unknown ? fmt::format(" + {} unknown", total.unknown) : "");
+}
+
+std::string shared_by(const std::set<std::string>& arms) {
+  constexpr std::size_t most_listed = 3;
+  std::string text;
+  std::size_t listed = 0;
+  for (const std::string& arm : arms) {
+    if (listed == most_listed) return text + fmt::format(" and {} more", arms.size() - listed);
+    text += (listed++ ? ", " : "") + (arm.empty() ? std::string("(shared)") : arm);
+  }
+  return text;
+}
+
+void print_plan(const Plan& plan) {
+  TextTable nodes({"node", "users", "arms", "state", "time", "disk"});
+  for (const NodeForecast& node : plan.nodes) {
+    const std::string name = node.node->label.empty() ? node.node->short_name()
+                                                      : fmt::format("{} ({})", node.node->short_name(), node.node->label);
+    const bool found = node.status == Status::found;
+    nodes.add({name, std::to_string(node.users), shared_by(plan.arms_of.at(node.node.get())),
+               std::string(status_name(node.status)),
+               found ? "-" : node.seconds ? human_seconds(*node.seconds) : "unknown",
+               found ? "-" : node.bytes ? human_bytes(*node.bytes) : "unknown"});
+  }
+  TextTable shares({"arm", "nodes", "adds", "time", "disk"});
+  for (const Share& share : plan.shares) {
+    shares.add({share.arm.empty() ? "(shared)" : share.arm, std::to_string(share.nodes), std::to_string(share.added),
+                seconds_text(share.seconds, share.added), bytes_text(share.bytes, share.added)});
+  }
+  const int open = static_cast<int>(plan.nodes.size()) - plan.found;
+  fmt::print("{}\n{}\n", nodes.text(), shares.text());
+  fmt::print("{}: {} nodes, {} found, {} to compute\n", plan.study, plan.nodes.size(), plan.found, open);
+  fmt::print("time: {} of computing; {} workers share it\n", seconds_text(plan.seconds, open), plan.workers);
+  fmt::print("disk: {}\n", bytes_text(plan.bytes, open));
+  if (plan.seconds.unknown) fmt::print("what is unknown has not been computed on this machine yet; run the pilot first\n");
+  for (const std::string& arm : plan.adaptive) fmt::print("arm {} goes on depending on values; only its first step is counted\n", arm);
+}
+
+Json total_json(const Total& total) { return {{"known", total.sum}, {"unknown", total.unknown}}; }
+
+void print_plan_json(const Plan& plan) {
+  Json nodes = Json::array();
+  for (const NodeForecast& node : plan.nodes) {
+    nodes.push_back({{"node", node.node->structure.hex()},
+                     {"op", node.node->schema->id()},
+                     {"label", node.node->label},
+                     {"users", node.users},
+                     {"arms", plan.arms_of.at(node.node.get())},
+                     {"state", status_name(node.status)},
+                     {"seconds", node.seconds ? Json(*node.seconds) : Json()},
+                     {"bytes", node.bytes ? Json(*node.bytes) : Json()}});
+  }
+  Json arms = Json::array();
+  for (const Share& share : plan.shares) {
+    arms.push_back({{"arm", share.arm},
+                    {"nodes", share.nodes},
+                    {"adds", share.added},
+                    {"seconds", total_json(share.seconds)},
+                    {"bytes", total_json(share.bytes)}});
+  }
+  print_json({{"study", plan.study},
+              {"nodes", nodes},
+              {"arms", arms},
+              {"adaptive", plan.adaptive},
+              {"found", plan.found},
+              {"workers", plan.workers},
+              {"seconds", total_json(plan.seconds)},
+              {"bytes", total_json(plan.bytes)}});
+}
+
+int plan(const StudyOptions& options) {
+  PreparedStudy prepared = options.prepare(options.find_or_create());
+  const Plan made = make_plan(prepared);
+  if (options.json) {
+    print_plan_json(made);
+  } else {
+    print_plan(made);
+  }
+  return 0;
+}
+
+}  // namespace
+
+void add_plan_command(Commands& commands) {
+  const auto options = std::make_shared<StudyOptions>();
+  CLI::App& command =
+      commands.add("plan", "Show what a run would compute, find and share, and what it would cost; evaluates nothing",
+                   "colonnade plan studies/pillars --profile quick_research", [options] { return plan(*options); });
+  options->declare_study(command);
+  commands.accept_settings_as_options("plan");
+}
+
+}  // namespace colonnade::host

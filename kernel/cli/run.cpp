@@ -1,0 +1,69 @@
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <memory>
+
+#include "kernel/cli/commands.h"
+#include "kernel/cli/options.h"
+#include "kernel/cli/output.h"
+#include "kernel/evaluate/progress.h"
+#include "kernel/study/execute.h"
+
+namespace colonnade::host {
+namespace {
+
+constexpr const char* report_file = "RESEARCH_REPORT.md";
+
+std::string shown(const std::filesystem::path& path) {
+  return path.lexically_proximate(std::filesystem::current_path()).string();
+}
+
+void print_outcome(const RunOutcome& outcome, bool json) {
+  if (json) {
+    print_json({{"run", outcome.folder.name()},
+                {"folder", outcome.folder.path.string()},
+                {"failed_trials", outcome.failed_trials},
+                {"was_finished", outcome.was_finished},
+                {"nodes_computed", outcome.computed},
+                {"nodes_found", outcome.found},
+                {"workers_started", outcome.workers_started},
+                {"table", outcome.table}});
+    return;
+  }
+  fmt::print("{}\n", outcome.table);
+  if (outcome.was_finished) {
+    fmt::print("finished before; nothing was evaluated\n");
+  } else {
+    fmt::print("{} nodes computed, {} found\n", outcome.computed, outcome.found);
+  }
+  fmt::print("report: {}\n", shown(outcome.folder.path / report_file));
+}
+
+int run(const StudyOptions& options) {
+  PreparedStudy prepared = options.prepare(options.find_or_create());
+  const RunOutcome outcome = execute_study(prepared, [&](const PreparedStudy&, const RunFolder& folder) {
+    fmt::print(stderr, "run {}\n", shown(folder.path));
+    return make_progress(options.json);
+  });
+  for (const std::string& message : outcome.messages) fmt::print(stderr, "colonnade: {}\n", message);
+  print_outcome(outcome, options.json);
+  if (outcome.failed_trials == 0) return 0;
+  fmt::print(stderr, "colonnade: {} trial{} failed; the report says why, and the same command tries again\n",
+             outcome.failed_trials, outcome.failed_trials == 1 ? "" : "s");
+  return 1;
+}
+
+}  // namespace
+
+void add_run_command(Commands& commands) {
+  const auto options = std::make_shared<StudyOptions>();
+  CLI::App& command = commands.add(
+      "run", "Evaluate a study, go on with its interrupted run, or print its finished one",
+      "colonnade run studies/quickstart --profile pilot --set text.path=my-text\n  colonnade run studies/quickstart --epochs 2"
+      " --disable-visualization   (any setting can be written as an option)",
+      [options] { return run(*options); });
+  options->declare_study(command);
+  commands.accept_settings_as_options("run");
+}
+
+}  // namespace colonnade::host

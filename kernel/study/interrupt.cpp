@@ -1,0 +1,40 @@
+#include "kernel/study/interrupt.h"
+
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+
+namespace colonnade::host {
+namespace {
+
+constexpr std::array<int, 3> handled = {SIGINT, SIGTERM, SIGHUP};
+constexpr int exit_interrupted = 130;
+
+std::function<void()> current_action;
+std::atomic<bool> was_called{false};
+
+void handle(int) {
+  const int saved = errno;
+  if (was_called.exchange(true)) ::_exit(exit_interrupted);
+  current_action();
+  errno = saved;
+}
+
+}  // namespace
+
+InterruptGuard::InterruptGuard(std::function<void()> action) {
+  current_action = std::move(action);
+  was_called = false;
+  struct sigaction now {};
+  now.sa_handler = handle;
+  ::sigemptyset(&now.sa_mask);
+  for (std::size_t i = 0; i < handled.size(); ++i) ::sigaction(handled[i], &now, &before_[i]);
+}
+
+InterruptGuard::~InterruptGuard() {
+  for (std::size_t i = 0; i < handled.size(); ++i) ::sigaction(handled[i], &before_[i], nullptr);
+}
+
+}  // namespace colonnade::host

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <csignal>
+#include <functional>
+
+namespace colonnade::host {
+
+// While it lives, SIGINT, SIGTERM and SIGHUP call `action` (which must be async-signal-safe) once; a second signal ends the
+// process at once. One at a time, on the main thread.
+class InterruptGuard {
+ public:
+  explicit InterruptGuard(std::function<void()> action);
+  ~InterruptGuard();
+  InterruptGuard(const InterruptGuard&) = delete;
+  InterruptGuard& operator=(const InterruptGuard&) = delete;
+
+ private:
+  struct sigaction before_[3];
+};
+
+}  // namespace colonnade::host
