@@ -43,22 +43,26 @@ class EvaluationObserver {
   virtual void on_failed(const NodeRef&, const NodeFailure&) {}
   virtual void on_nondeterminism(const NodeRef&, const Nondeterminism&) {}
   virtual void on_message(const std::string& line) { (void)line; }  // a retry, a quarantined blob, a worker ended
-  virtual void on_tick() {}  // a few times a second while work is under way
+  virtual void on_tick() {}                                         // a few times a second while work is under way
 };
 
 struct EvaluatorOptions {
   int workers = 1;
   NumericEnvironment environment;
   bool trust_versions = false;
-  int retries = 1;  // after a worker died; never after an error of the op, or memory over budget
-  double heartbeat_timeout = 60;            // seconds without a sign from a worker's helper thread
-  std::filesystem::path log_folder;         // workers' stdout and stderr
-  std::filesystem::path cache_folder;       // of catalogue and path hashes
-  bool ignore_traces = false;               // replay in an empty store sets nothing else
+  int retries = 1;                     // after a worker died; never after an error of the op, or memory over budget
+  double heartbeat_timeout = 60;       // seconds without a sign from a worker's helper thread
+  std::filesystem::path log_folder;    // workers' stdout and stderr; empty: they are dropped
+  std::filesystem::path cache_folder;  // of catalogue and path hashes
+  bool ignore_traces = false;          // replay in an empty store sets nothing else
+  std::filesystem::path executable = "/proc/self/exe";  // what `worker` is a command of
+  double heartbeat_seconds = 1;                         // of a worker's helper thread, while it evaluates
+  double checkpoint_seconds = 10;                       // how often a long op is told to save its state
+  double cancel_grace = 5;                              // what an op may take to end after an interrupt
 };
 
-// Evaluates nodes: finds, shares, schedules over worker processes. Owns the workers (they die with it). The store must be opened
-// as coordinator. All methods on one thread; `wait` runs the event loop.
+// Evaluates nodes: finds, shares, schedules over worker processes. Owns the workers (they die with it). The store must
+// be opened as coordinator. All methods on one thread; `wait` runs the event loop.
 class Evaluator {
  public:
   static std::unique_ptr<Evaluator> create(EvaluatorOptions options, const Catalogue& catalogue, Store& store,
@@ -83,8 +87,8 @@ class Evaluator {
 struct NodeForecast {
   NodeRef node;
   enum class Status { found, to_compute, unknown } status = Status::unknown;  // unknown: its inputs are not known yet
-  int users = 0;  // nodes and arms that share it
-  std::optional<double> seconds;       // from this machine's past rate
+  int users = 0;                                                              // nodes and arms that share it
+  std::optional<double> seconds;                                              // from this machine's past rate
   std::optional<double> bytes;
 };
 std::vector<NodeForecast> forecast(const std::vector<NodeRef>& targets, const EvaluatorOptions& options,

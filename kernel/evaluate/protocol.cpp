@@ -41,13 +41,15 @@ std::optional<Json> FrameReader::next() {
   const std::string_view rest = std::string_view(buffer_).substr(consumed_);
   const std::size_t magic_seen = std::min(rest.size(), sizeof(kMagic));
   if (rest.substr(0, magic_seen) != std::string_view(kMagic, magic_seen)) {
-    throw Error(ErrorKind::environment, "the connection between coordinator and worker carried bytes that are no message");
+    throw Error(ErrorKind::environment,
+                "the connection between coordinator and worker carried bytes that are no message");
   }
   if (rest.size() < kHeaderBytes) return std::nullopt;
   const std::uint64_t length = read_length(rest.data() + sizeof(kMagic));
   if (length > kMaxMessageBytes) {
-    throw Error(ErrorKind::environment, fmt::format("a message between coordinator and worker announces {} bytes; allowed: {}",
-                                                    length, kMaxMessageBytes));
+    throw Error(ErrorKind::environment,
+                fmt::format("a message between coordinator and worker announces {} bytes; allowed: {}", length,
+                            kMaxMessageBytes));
   }
   if (rest.size() - kHeaderBytes < length) return std::nullopt;
   Json message = decode(rest.substr(kHeaderBytes, length));

@@ -18,8 +18,8 @@ namespace colonnade::host {
 // README.md lists their fields.
 std::string encode_frame(const Json& message);
 
-// Cuts a stream of bytes into messages. Bytes may arrive torn at any place. Error(environment) on bytes that are no frame or
-// announce more than the limit.
+// Cuts a stream of bytes into messages. Bytes may arrive torn at any place. Error(environment) on bytes that are no
+// frame or announce more than the limit.
 class FrameReader {
  public:
   static constexpr std::size_t kMaxMessageBytes = std::size_t{256} << 20;

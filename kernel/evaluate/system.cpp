@@ -75,7 +75,8 @@ void reset_peak_memory() {
 }
 
 std::string machine_identity() {
-  const double gibibytes = static_cast<double>(status_field("/proc/meminfo", "MemTotal")) / (kUnitStep * kUnitStep * kUnitStep);
+  const double gibibytes =
+      static_cast<double>(status_field("/proc/meminfo", "MemTotal")) / (kUnitStep * kUnitStep * kUnitStep);
   std::string identity = fmt::format("{}, {} cores, {:.0f} GiB", cpu_model(), sysconf(_SC_NPROCESSORS_CONF), gibibytes);
   const std::string installation = first_line("/etc/machine-id");
   if (!installation.empty()) identity += ", " + hash_bytes(installation).short_hex();

@@ -13,7 +13,8 @@ namespace colonnade::host {
 std::uint64_t machine_memory();
 // Memory of the process that is its own (no mapped files).
 std::uint64_t own_memory(pid_t process);
-// The most memory this process has had since the last `reset_peak_memory` (since its start where the system cannot reset it).
+// The most memory this process has had since the last `reset_peak_memory` (since its start where the system cannot
+// reset it).
 std::uint64_t peak_memory();
 void reset_peak_memory();
 

@@ -29,8 +29,8 @@ Json to_json(const Task& task) {
   for (const TaskInput& input : task.inputs) {
     inputs.push_back({{"role", input.role}, {"manifest", to_json(input.manifest)}});
   }
-  return {{"type", "evaluate"}, {"id", task.id},         {"key", task.key.hex()},      {"op", task.op},
-          {"seed", task.seed},  {"stream", task.stream}, {"params", task.params},      {"device", task.device},
+  return {{"type", "evaluate"}, {"id", task.id},         {"key", task.key.hex()},  {"op", task.op},
+          {"seed", task.seed},  {"stream", task.stream}, {"params", task.params},  {"device", task.device},
           {"inputs", inputs},   {"plugins", plugins},    {"threads", task.threads}};
 }
 

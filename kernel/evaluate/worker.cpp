@@ -65,8 +65,10 @@ void refuse_global_generators(const std::string& op, const std::map<std::string,
   for (const auto& [name, state] : generator_states()) {
     const auto old = before.find(name);
     if (old == before.end() || old->second == state) continue;
-    throw Error(ErrorKind::op, fmt::format("op {} drew from the global generator '{}'; an op draws from context.random() only, "
-                                           "or its result depends on what ran before it", op, name));
+    throw Error(ErrorKind::op,
+                fmt::format("op {} drew from the global generator '{}'; an op draws from context.random() only, "
+                            "or its result depends on what ran before it",
+                            op, name));
   }
 }
 
@@ -96,8 +98,8 @@ class Worker {
  private:
   struct Checkpoints {
     double last = 0;
-    bool used = false;           // the store holds or held one
-    bool asked = false;          // the op knows about checkpoints
+    bool used = false;            // the store holds or held one
+    bool asked = false;           // the op knows about checkpoints
     bool offered_at_end = false;  // it was told that one is due since it was asked to end
   };
 
@@ -124,6 +126,7 @@ class Worker {
     name_running_op(task.op);
     const auto generators = generator_states();
     reset_peak_memory();
+    link_.send({{"type", "started"}});
     const double start = monotonic_seconds();
     const Value value = run_op(request);
     const double seconds = monotonic_seconds() - start;
@@ -150,8 +153,8 @@ class Worker {
     for (const TaskPlugin& plugin : task.plugins) {
       if (loaded_.count(plugin.name)) continue;
       if (hash_file(plugin.file) != plugin.binary) {
-        throw Error(ErrorKind::environment,
-                    fmt::format("plugin {}: {} has changed since this run began; run again", plugin.name, plugin.file.string()));
+        throw Error(ErrorKind::environment, fmt::format("plugin {}: {} has changed since this run began; run again",
+                                                        plugin.name, plugin.file.string()));
       }
       PluginInfo info;
       info.name = plugin.name;

@@ -29,7 +29,9 @@ WorkerLink::WorkerLink(int fd, double heartbeat_seconds)
   listener_.detach();  // ends with the process
 }
 
-void WorkerLink::leave() { _exit(EXIT_SUCCESS); }
+void WorkerLink::leave() {
+  _exit(EXIT_SUCCESS);
+}
 
 Json WorkerLink::next_task() {
   std::unique_lock lock(task_mutex_);

@@ -10,9 +10,9 @@
 
 namespace colonnade::host {
 
-// A worker's side of its connection. A helper thread reads, so that a task under way can be cancelled and the coordinator's
-// end is noticed at once (the process then ends), and tells that the worker lives while a task is under way. `next_task` is
-// for the main thread; `send` and `cancelled` for any.
+// A worker's side of its connection. A helper thread reads, so that a task under way can be cancelled and the
+// coordinator's end is noticed at once (the process then ends), and tells that the worker lives while a task is under
+// way. `next_task` is for the main thread; `send` and `cancelled` for any.
 class WorkerLink {
  public:
   WorkerLink(int fd, double heartbeat_seconds);

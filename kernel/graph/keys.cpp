@@ -71,7 +71,9 @@ bool is_input_list(const Json& document) {
   return true;
 }
 
-bool same(const Json& a, const Json& b) { return encode(a) == encode(b); }  // 1 and 1.0 differ, as they do in keys
+bool same(const Json& a, const Json& b) {
+  return encode(a) == encode(b);
+}  // 1 and 1.0 differ, as they do in keys
 
 std::string join(const std::string& prefix, const std::string& name) {
   return prefix.empty() ? name : prefix + "." + name;

@@ -121,7 +121,9 @@ NodeRef NodeFactory::bind(const NodeRef& node, std::uint64_t seed) {
   return bound_.at({node->structure, seed});
 }
 
-FieldRef NodeFactory::bind(const FieldRef& field, std::uint64_t seed) { return {bind(field.node, seed), field.field}; }
+FieldRef NodeFactory::bind(const FieldRef& field, std::uint64_t seed) {
+  return {bind(field.node, seed), field.field};
+}
 
 std::vector<NodeRef> topological_order(const std::vector<NodeRef>& targets) {
   struct Visit {

@@ -1,0 +1,73 @@
+#include "kernel/evaluate/estimates.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "colonnade/error.h"
+#include "kernel/lua/expression.h"
+
+namespace colonnade::host {
+
+namespace {
+
+constexpr std::size_t kRecentTraces = 16;
+
+// Nothing if the plugin's expression does not give a number for these parameters: an estimate is never worth a failure.
+std::optional<double> evaluate(const std::string& expression, const Json& params) {
+  if (expression.empty()) return 1;
+  try {
+    const double value = evaluate_expression(expression, params);
+    return std::isfinite(value) && value > 0 ? std::optional(value) : std::nullopt;
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+}
+
+}  // namespace
+
+const Estimates::Past& Estimates::past_of(const OpSchema& schema) {
+  const auto known = past_.find(schema.id());
+  if (known != past_.end()) return known->second;
+  Past& past = past_[schema.id()];
+  std::vector<const Trace*> traces = store_.traces_of(schema.id());
+  const std::size_t count = std::min(traces.size(), kRecentTraces);
+  for (auto trace = traces.end() - static_cast<std::ptrdiff_t>(count); trace != traces.end(); ++trace) {
+    const Json params = (*trace)->key_record.value("params", Json::object());
+    past.any = true;
+    past.peak_memory = std::max(past.peak_memory, static_cast<double>((*trace)->peak_memory));
+    if (const auto units = evaluate(schema.work, params)) {
+      past.seconds.total += (*trace)->seconds;
+      past.seconds.units += *units;
+    }
+    if (const auto units = evaluate(schema.bytes, params)) {
+      past.bytes.total += static_cast<double>((*trace)->manifest.bytes());
+      past.bytes.units += *units;
+    }
+  }
+  return past;
+}
+
+std::optional<double> Estimates::estimate(const Node& node, const std::string& expression, Sum Past::*sum) {
+  const Sum& past = past_of(*node.schema).*sum;
+  const auto units = evaluate(expression, node.params);
+  if (past.units <= 0 || !units) return std::nullopt;
+  return past.total / past.units * *units;
+}
+
+std::optional<double> Estimates::bytes(const Node& node) {
+  const auto from_past = estimate(node, node.schema->bytes, &Past::bytes);
+  if (from_past || node.schema->bytes.empty()) return from_past;
+  return evaluate(node.schema->bytes, node.params);  // the expression gives bytes, so it serves without a past
+}
+
+std::optional<double> Estimates::declared_memory(const Node& node) {
+  return node.schema->memory.empty() ? std::nullopt : evaluate(node.schema->memory, node.params);
+}
+
+std::optional<double> Estimates::memory(const Node& node) {
+  if (const auto declared = declared_memory(node)) return declared;
+  const Past& past = past_of(*node.schema);
+  return past.any ? std::optional(past.peak_memory) : std::nullopt;
+}
+
+}  // namespace colonnade::host

@@ -1,0 +1,442 @@
+#include "kernel/evaluate/evaluator.h"
+
+#include <fmt/format.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <ctime>
+
+#include "colonnade/error.h"
+#include "kernel/evaluate/describe.h"
+#include "kernel/evaluate/dispatcher.h"
+#include "kernel/evaluate/key_sources.h"
+#include "kernel/evaluate/system.h"
+#include "kernel/evaluate/task.h"
+#include "kernel/evaluate/watch.h"
+#include "kernel/evaluate/worker_pool.h"
+
+namespace colonnade::host {
+
+namespace {
+
+using Phase = Entry::Phase;
+
+constexpr int kTickMs = 200;
+constexpr double kRefreshSeconds = 2;  // how often other coordinators' traces are looked for
+constexpr int kMaxDamages = 3;         // of one node's inputs: more means that the disk cannot be relied on
+
+ChildCommand worker_command(const EvaluatorOptions& options, const Store& store) {
+  ChildCommand command;
+  command.executable = options.executable;
+  command.arguments = {"worker",
+                       "--fd=" + std::to_string(kChildSocket),
+                       "--store=" + store.folder().string(),
+                       "--threads=" + std::to_string(options.environment.threads),
+                       fmt::format("--heartbeat={}", options.heartbeat_seconds),
+                       fmt::format("--checkpoint={}", options.checkpoint_seconds)};
+  command.variables = options.environment.variables;
+  return command;
+}
+
+class LocalEvaluator final : public Evaluator {
+ public:
+  LocalEvaluator(EvaluatorOptions options, const Catalogue& catalogue, Store& store, EvaluationObserver& observer)
+      : options_(std::move(options)),
+        catalogue_(catalogue),
+        store_(store),
+        observer_(observer),
+        table_(options_, catalogue, store, observer),
+        dispatcher_(options_, table_, store),
+        pool_(worker_command(options_, store), options_.log_folder),
+        watch_(options_.heartbeat_timeout),
+        wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+    handlers_.on_message = [this](WorkerProcess& worker, const Json& message) { receive(worker, message); };
+    handlers_.on_end = [this](WorkerProcess& worker, const WorkerEnd& end) { worker_ended(worker, end); };
+  }
+
+  ~LocalEvaluator() override {
+    try {
+      store_.commit();  // what was computed stays computed where an exception ended the evaluation
+    } catch (const std::exception&) {
+      // Whoever evaluated has been told already, by the exception.
+    }
+  }
+
+  void request(const NodeRef& node) override { table_.request(node); }
+  NodeState state(const NodeRef& node) const override;
+  const NodeResult* result(const NodeRef& node) const override;
+  const NodeFailure* failure(const NodeRef& node) const override;
+  bool wait() override;
+  void interrupt() override;
+  Field fetch(const FieldRef& field) override;
+  int workers_started() const override { return pool_.started(); }
+
+ private:
+  struct Finished {
+    Entry* entry;
+    double seconds;
+    bool checkpointed;
+  };
+
+  bool work_is_left() const { return !running_.empty() || !table_.ready().empty(); }
+  void turn();
+  void dispatch();
+  void start(Entry& entry);
+  Task make_task(const Entry& entry);
+  void publish();
+  void receive(WorkerProcess& worker, const Json& message);
+  void finish(Entry& entry, const Json& message);
+  const Trace* record(Entry& entry, Trace trace);
+  void input_unreadable(Entry& entry, const Json& message);
+  bool mark_unreadable(const Entry& entry, const std::string& field);
+  void worker_ended(WorkerProcess& worker, const WorkerEnd& end);
+  [[noreturn]] void end_interrupted();
+
+  const EvaluatorOptions options_;
+  const Catalogue& catalogue_;
+  Store& store_;
+  EvaluationObserver& observer_;
+  NodeTable table_;
+  Dispatcher dispatcher_;
+  WorkerPool pool_;
+  WorkerPool::Handlers handlers_;
+  Watch watch_;
+  FileDescriptor wake_;
+  std::atomic<bool> interrupted_ = false;
+  RunningTasks running_;
+  std::vector<Finished> finished_;  // computed, their traces not committed yet
+  std::uint64_t next_task_ = 1;
+  double last_refresh_ = monotonic_seconds();
+};
+
+NodeState LocalEvaluator::state(const NodeRef& node) const {
+  const Entry* entry = table_.find(node);
+  if (!entry) return NodeState::waiting;
+  switch (entry->phase) {
+    case Phase::waiting:
+    case Phase::ready:
+      return NodeState::waiting;
+    case Phase::running:
+      return NodeState::running;
+    case Phase::found:
+      return NodeState::found;
+    case Phase::computed:
+      return NodeState::computed;
+    case Phase::failed:
+      return NodeState::failed;
+  }
+  return NodeState::waiting;
+}
+
+const NodeResult* LocalEvaluator::result(const NodeRef& node) const {
+  const Entry* entry = table_.find(node);
+  return entry && (entry->phase == Phase::found || entry->phase == Phase::computed) ? &entry->result : nullptr;
+}
+
+const NodeFailure* LocalEvaluator::failure(const NodeRef& node) const {
+  const Entry* entry = table_.find(node);
+  return entry && entry->phase == Phase::failed ? &entry->failure : nullptr;
+}
+
+void LocalEvaluator::interrupt() {
+  interrupted_ = true;
+  const std::uint64_t one = 1;
+  if (::write(wake_.number(), &one, sizeof(one)) < 0) return;  // the counter is full: it wakes all the same
+}
+
+bool LocalEvaluator::wait() {
+  while (true) {
+    if (interrupted_) end_interrupted();
+    dispatch();
+    publish();
+    if (table_.take_settled() > 0) return true;
+    if (!work_is_left()) return false;
+    turn();
+  }
+}
+
+// Waits for one thing to happen.
+void LocalEvaluator::turn() {
+  pool_.poll(kTickMs, wake_.number(), handlers_);
+  watch_.look(pool_, running_);
+  observer_.on_tick();
+}
+
+void LocalEvaluator::dispatch() {
+  if (table_.ready().empty()) return;
+  if (!options_.ignore_traces && monotonic_seconds() - last_refresh_ > kRefreshSeconds) {
+    store_.refresh();
+    last_refresh_ = monotonic_seconds();
+  }
+  while (Entry* entry = dispatcher_.next(running_)) {
+    if (table_.look_again(*entry)) continue;
+    const std::string refusal = dispatcher_.refusal(*entry);
+    table_.start(*entry);
+    if (refusal.empty()) {
+      start(*entry);
+    } else {
+      table_.fail(*entry, refusal);
+    }
+  }
+}
+
+void LocalEvaluator::start(Entry& entry) {
+  Json message;
+  Running running = dispatcher_.admit(entry);
+  running.task = next_task_++;
+  try {
+    Task task = make_task(entry);
+    task.id = running.task;
+    message = to_json(task);
+  } catch (const Error& error) {
+    table_.fail(entry, error.what());
+    return;
+  }
+  WorkerProcess* worker = Dispatcher::choose(pool_.workers(), entry);
+  if (!worker) worker = &pool_.start();
+  worker->idle = false;
+  worker->last_used = running.task;
+  worker->plugins.insert(entry.key->plugins.begin(), entry.key->plugins.end());
+  for (std::size_t i = 0; i < entry.inputs.size(); ++i) {
+    const Manifest& manifest = entry.inputs[i]->result.trace->manifest;
+    worker->contents.insert(manifest.fields.at(entry.node->inputs[i].from.field).content);
+  }
+  begin_log(*worker);
+  running.base_memory = own_memory(worker->pid);
+  running_[worker->id] = running;
+  pool_.send(*worker, message);
+  observer_.on_started(entry.node, entry.key->key, worker->id);
+}
+
+Task LocalEvaluator::make_task(const Entry& entry) {
+  const Node& node = *entry.node;
+  Task task;
+  task.key = entry.key->key;
+  task.op = node.schema->id();
+  task.params = node.params;
+  task.seed = node.seed ? node.seed->value : 0;
+  task.stream = node.seed ? stream_of(node) : 0;
+  task.threads = options_.environment.threads;
+  task.device = device_of(node, options_.environment);
+  for (const PluginInfo* plugin : catalogue_.closure(entry.key->plugins)) {
+    task.plugins.push_back({plugin->name, plugin->stamp.version, plugin->origin, plugin->file, plugin->binary});
+  }
+  for (std::size_t i = 0; i < entry.inputs.size(); ++i) {
+    task.inputs.push_back(
+        make_task_input(node.inputs[i].role, entry.inputs[i]->result.trace->manifest, node.inputs[i].from.field));
+  }
+  return task;
+}
+
+// Group commit: traces are on the disk before anybody hears of them.
+void LocalEvaluator::publish() {
+  if (finished_.empty()) return;
+  store_.commit();
+  for (const Finished& finished : std::exchange(finished_, {})) {
+    if (finished.checkpointed) store_.drop_checkpoint(finished.entry->key->key);
+    observer_.on_computed(finished.entry->node, finished.entry->result, finished.seconds);
+  }
+}
+
+void LocalEvaluator::receive(WorkerProcess& worker, const Json& message) {
+  const auto found = running_.find(worker.id);
+  if (found == running_.end()) return;  // its "ready"
+  Running& running = found->second;
+  Entry& entry = *running.entry;
+  running.last_sign = monotonic_seconds();
+  const std::string type = message.at("type").get<std::string>();
+  if (type == "started") {
+    running.started = running.last_sign;
+    running.base_memory = own_memory(worker.pid);
+  } else if (type == "progress") {
+    std::vector<std::pair<std::string, double>> metrics;
+    for (const Json& metric : message.at("metrics")) metrics.emplace_back(metric.at(0), metric.at(1));
+    observer_.on_progress(entry.node, message.at("done"), message.at("total"), message.at("unit"), metrics);
+  }
+  if (!message.contains("id") || message.at("id") != running.task) return;
+
+  running_.erase(found);
+  worker.idle = true;
+  if (entry.node->schema->op_class == OpClass::measured) pool_.retire(worker);
+  if (type == "done") {
+    finish(entry, message);
+    for (const auto& [name, field] : entry.known() ? entry.result.trace->manifest.fields : Manifest().fields) {
+      worker.contents.insert(field.content);
+    }
+  } else if (type == "damaged") {
+    input_unreadable(entry, message);
+  } else if (type == "cancelled") {
+    table_.put_back(entry);
+  } else if (type == "environment") {
+    table_.put_back(entry);
+    throw Error(ErrorKind::environment, message.at("message").get<std::string>());
+  } else {
+    table_.fail(entry, message.at("message").get<std::string>());
+  }
+}
+
+void LocalEvaluator::finish(Entry& entry, const Json& message) {
+  const Node& node = *entry.node;
+  const KeySources& sources = table_.key_sources();
+  try {
+    // The op read its files after they were hashed: were they still the same?
+    if (!paths_in(*node.schema, node.params, sources).empty()) {
+      std::set<std::string> plugins;
+      const auto differences =
+          compare_keys(entry.key->record.at("params"), key_params(*node.schema, node.params, sources, plugins));
+      if (!differences.empty()) {
+        table_.fail(entry, fmt::format("op {}: what its parameter '{}' names changed while it ran; run again",
+                                       node.schema->id(), differences.front().part));
+        return;
+      }
+    }
+    Trace trace;
+    trace.key = entry.key->key;
+    trace.op = node.schema->id();
+    trace.op_class = class_name(node.schema->op_class);
+    trace.key_record = entry.key->record;
+    trace.manifest = manifest_from_json(message.at("manifest"));
+    trace.seconds = message.at("seconds").get<double>();
+    trace.peak_memory = message.at("peak_memory").get<std::uint64_t>();
+    trace.finished = std::time(nullptr);
+    const double seconds = trace.seconds;
+    const Trace* kept = record(entry, std::move(trace));
+    if (!kept) return;
+    finished_.push_back({&entry, seconds, message.at("checkpointed").get<bool>()});
+    table_.computed(entry, kept);
+  } catch (const Error& error) {
+    if (error.kind() == ErrorKind::environment) throw;
+    table_.fail(entry, error.what());
+  }
+}
+
+// The trace that holds for the node's key: the first there ever was, if the op is bitwise, for what was computed from
+// it must not be served for another value. nullptr if that one's bytes are gone and cannot be made again; the node has
+// failed then.
+const Trace* LocalEvaluator::record(Entry& entry, Trace trace) {
+  const auto nondeterminism = store_.add(std::move(trace));
+  const Hash& key = entry.key->key;
+  if (!nondeterminism) {
+    const Trace* found = store_.find(key);
+    return found ? found : store_.find_even_without_blobs(key);
+  }
+  observer_.on_nondeterminism(entry.node, *nondeterminism);
+  if (const Trace* first = store_.find(key)) return first;
+  table_.fail(entry,
+              fmt::format("op {} of plugin {} is not deterministic: evaluated again under the same key, its field{} {} "
+                          "came out different, and the recorded bytes are gone",
+                          entry.node->schema->id(), entry.node->schema->plugin,
+                          nondeterminism->fields.size() == 1 ? "" : "s", fmt::join(nondeterminism->fields, ", ")));
+  return nullptr;
+}
+
+void LocalEvaluator::input_unreadable(Entry& entry, const Json& message) {
+  const std::size_t index = message.at("input").get<std::size_t>();
+  const std::string reason = message.at("message").get<std::string>();
+  Entry& input = *entry.inputs.at(index);
+  if (++entry.damages > kMaxDamages) {
+    table_.fail(entry, fmt::format("input '{}' of {} stayed unreadable: {}", entry.node->inputs[index].role,
+                                   entry.node->schema->id(), reason));
+    return;
+  }
+  observer_.on_message(fmt::format("{}; evaluating {} again", reason, input.node->short_name()));
+  mark_unreadable(input, entry.node->inputs[index].from.field);
+  table_.lost(input, &entry);
+}
+
+// Lets this process's store see for itself what is wrong. False if it can read the field.
+bool LocalEvaluator::mark_unreadable(const Entry& entry, const std::string& field) {
+  const Manifest& manifest = entry.result.trace->manifest;
+  try {
+    store_.get(manifest.fields.at(field), manifest);
+    return false;
+  } catch (const DamagedBlob&) {
+    return true;
+  }
+}
+
+void LocalEvaluator::worker_ended(WorkerProcess& worker, const WorkerEnd& end) {
+  const auto found = running_.find(worker.id);
+  if (found == running_.end()) return;
+  const Running running = found->second;
+  Entry& entry = *running.entry;
+  running_.erase(found);
+  if (interrupted_) {
+    table_.put_back(entry);
+    return;
+  }
+  if (could_not_start(end)) {
+    table_.put_back(entry);
+    throw Error(ErrorKind::environment,
+                fmt::format("cannot start a worker: {} cannot be executed", options_.executable.string()));
+  }
+  bool own_doing = !running.retry;
+  std::string what = worker.killed_because;
+  if (what.empty()) what = describe_end(*entry.node->schema, end, own_doing);
+  if (!own_doing && entry.deaths < options_.retries) {
+    ++entry.deaths;
+    observer_.on_message(fmt::format("{}; trying again ({} of {})", what, entry.deaths, options_.retries));
+    table_.put_back(entry);
+    return;
+  }
+  const std::string log = last_log_lines(worker);
+  if (!log.empty()) what += "; the last lines of its log:" + indented(log);
+  table_.fail(entry, what);
+}
+
+void LocalEvaluator::end_interrupted() {
+  for (WorkerProcess& worker : pool_.workers()) {
+    if (running_.count(worker.id)) pool_.send(worker, {{"type", "cancel"}});
+  }
+  const double deadline = monotonic_seconds() + options_.cancel_grace;
+  // A worker that is done with its node counts as any other; its dependants are not started.
+  while (!running_.empty() && monotonic_seconds() < deadline) pool_.poll(kTickMs, -1, handlers_);
+  for (WorkerProcess& worker : pool_.workers()) {
+    if (running_.count(worker.id)) pool_.kill(worker, "interrupted");
+  }
+  while (!running_.empty()) pool_.poll(kTickMs, -1, handlers_);
+  publish();
+  std::uint64_t drained = 0;
+  if (::read(wake_.number(), &drained, sizeof(drained)) < 0) drained = 0;
+  interrupted_ = false;
+  throw Cancelled();
+}
+
+Field LocalEvaluator::fetch(const FieldRef& field) {
+  Entry& entry = table_.request(field.node);
+  for (int attempt = 0;; ++attempt) {
+    while (!entry.settled()) {
+      if (interrupted_) end_interrupted();
+      dispatch();
+      publish();
+      if (!entry.settled()) turn();
+    }
+    publish();
+    if (entry.phase == Phase::failed) throw Error(ErrorKind::op, entry.failure.message);
+    const Manifest& manifest = entry.result.trace->manifest;
+    const auto found = manifest.fields.find(field.field);
+    if (found == manifest.fields.end()) {
+      throw Error(ErrorKind::usage, fmt::format("{} has no field '{}'", field.node->schema->id(), field.field));
+    }
+    try {
+      return store_.get(found->second, manifest);
+    } catch (const DamagedBlob& damage) {
+      if (attempt == kMaxDamages) throw Error(ErrorKind::environment, damage.what());
+      observer_.on_message(fmt::format("{}; evaluating {} again", damage.what(), field.node->short_name()));
+      table_.lost(entry, nullptr);
+    }
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<Evaluator> Evaluator::create(EvaluatorOptions options, const Catalogue& catalogue, Store& store,
+                                             EvaluationObserver& observer) {
+  if (options.workers < 1) {
+    throw Error(ErrorKind::usage, fmt::format("workers = {} is out of range; allowed: at least 1", options.workers));
+  }
+  return std::make_unique<LocalEvaluator>(std::move(options), catalogue, store, observer);
+}
+
+}  // namespace colonnade::host

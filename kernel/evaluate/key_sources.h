@@ -1,0 +1,21 @@
+#pragma once
+
+#include <filesystem>
+
+#include "kernel/graph/keys.h"
+#include "kernel/plugin/catalogue.h"
+#include "kernel/store/store.h"
+
+namespace colonnade::host {
+
+// What keys are made of, from the catalogue (which must outlive the result). Answers are kept, so that a thousand keys
+// ask for a plugin's code once.
+KeySources make_key_sources(const Catalogue& catalogue, const std::filesystem::path& cache_folder);
+
+// The node's inputs as its key sees them, from their traces: `manifest_of` gives that of each input's node.
+std::vector<KeyInput> key_inputs(const Node& node, const std::function<const Manifest&(const NodeRef&)>& manifest_of);
+
+// The paths among the parameters of an op, those of recipes too.
+std::vector<std::string> paths_in(const OpSchema& schema, const Json& params, const KeySources& sources);
+
+}  // namespace colonnade::host
