@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "kernel/lua/position.h"
+#include "kernel/lua/binding.h"
 
 namespace colonnade::host {
 
@@ -50,6 +50,13 @@ int handle_error(lua_State* L) {
   return 1;
 }
 
+int run_body(lua_State* L) {
+  const auto& body = *static_cast<const std::function<void(lua_State*)>*>(lua_touserdata(L, 1));
+  lua_settop(L, 0);
+  body(L);
+  return 0;
+}
+
 }  // namespace
 
 LuaState::LuaState(LuaLimits limits, void* owner, std::string folder)
@@ -77,6 +84,12 @@ void LuaState::call(int arguments, int results) {
   const std::string message = status == LUA_OK ? "" : error_text(main_, -1);
   if (status != LUA_OK) lua_pop(main_, 1);
   fail(message);
+}
+
+void LuaState::run(const std::function<void(lua_State*)>& body) {
+  lua_pushcfunction(main_, &guarded<run_body>);
+  lua_pushlightuserdata(main_, const_cast<std::function<void(lua_State*)>*>(&body));  // Lua knows no const
+  call(1, 0);
 }
 
 LuaState::Resumed LuaState::resume(lua_State* thread, int arguments) {

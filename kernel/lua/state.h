@@ -34,6 +34,9 @@ class LuaState {
   // Error(usage) with a complete message and the way the study got there, or Cancelled.
   void call(int arguments, int results);
 
+  // Runs host code that makes Lua values on the main thread, so that a failure there is an Error and not the process's end.
+  void run(const std::function<void(lua_State*)>& body);
+
   enum class Resumed { yielded, returned };
   // Continues a coroutine; its results are on its own stack.
   Resumed resume(lua_State* thread, int arguments);
