@@ -1,0 +1,294 @@
+#include "trainer.h"
+
+#include <ATen/core/grad_mode.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <cmath>
+#include <cstdio>
+#include <numbers>
+
+#include "colonnade/error.h"
+
+namespace colonnade {
+
+namespace {
+
+constexpr double vanishing_norm = 1e-7;  // below it a gradient counts as vanished
+constexpr const char* loss_unit = "nats";
+
+double norm_of(const Tensor& tensor) { return tensor.to(at::kDouble).norm().item<double>(); }
+
+void store_state(Field& field, const std::string& prefix, const NamedTensors& tensors) {
+  for (const auto& [name, tensor] : tensors) field.tensors.emplace(prefix + name, to_blob(tensor.clone()));
+}
+
+std::optional<double> optional_number(const Json& document, const char* name) {
+  if (document.at(name).is_null()) return std::nullopt;
+  return document.at(name).get<double>();
+}
+
+Json number_or_null(const std::optional<double>& number) { return number ? Json(*number) : Json(); }
+
+}  // namespace
+
+TrainOptions TrainOptions::from_params(const Json& params) {
+  TrainOptions options;
+  const auto optional_integer = [&](const char* name) -> std::optional<std::int64_t> {
+    if (params.at(name).is_null()) return std::nullopt;
+    return params.at(name).get<std::int64_t>();
+  };
+  options.steps = params.at("steps").get<std::int64_t>();
+  options.batch = params.at("batch").get<std::int64_t>();
+  options.length = params.at("length").get<std::int64_t>();
+  options.accumulation = params.at("accumulation").get<std::int64_t>();
+  options.learning_rate = params.at("learning_rate").get<double>();
+  options.final_fraction = params.at("final_fraction").get<double>();
+  options.warmup = params.at("warmup").get<std::int64_t>();
+  options.schedule = params.at("schedule").get<std::string>();
+  options.adamw = {params.at("beta1").get<double>(), params.at("beta2").get<double>(), params.at("epsilon").get<double>(),
+                   params.at("weight_decay").get<double>()};
+  options.clip = optional_number(params, "clip");
+  options.rescue = optional_number(params, "rescue");
+  options.evaluate_every = optional_integer("evaluate_every");
+  options.early_stop = optional_integer("early_stop");
+  options.evaluate_windows = params.at("evaluate_windows").get<std::int64_t>();
+  options.log_every = params.at("log_every").get<std::int64_t>();
+  return options;
+}
+
+double learning_rate_at(const TrainOptions& options, std::int64_t step) {
+  if (step < options.warmup) return options.learning_rate * static_cast<double>(step + 1) / static_cast<double>(options.warmup);
+  if (options.schedule == "constant") return options.learning_rate;
+  const double span = static_cast<double>(std::max<std::int64_t>(1, options.steps - 1 - options.warmup));
+  const double progress = std::min(1.0, static_cast<double>(step - options.warmup) / span);
+  const double cosine = (1 + std::cos(std::numbers::pi * progress)) / 2;
+  return options.learning_rate * (options.final_fraction + (1 - options.final_fraction) * cosine);
+}
+
+Batch window_batch(const Tokens& tokens, const std::vector<std::int64_t>& starts, std::int64_t length) {
+  const auto rows = static_cast<std::int64_t>(starts.size());
+  Tensor all = to_tensor(tokens.ids);
+  std::vector<Tensor> windows;
+  windows.reserve(starts.size());
+  for (const std::int64_t start : starts) windows.push_back(all.narrow(0, start, length + 1));
+  Tensor window = at::stack(windows).to(at::kLong).reshape({rows, length + 1});
+  Batch batch;
+  batch.tensors["ids"] = window.narrow(1, 0, length).contiguous();
+  batch.tensors["targets"] = window.narrow(1, 1, length).contiguous();
+  return batch;
+}
+
+double evaluate_nats(const Model& model, const Tokens& tokens, std::int64_t length, std::int64_t windows, std::int64_t batch) {
+  at::NoGradGuard guard;
+  const std::int64_t last = tokens.count() - length - 1;
+  const std::int64_t count = std::min(windows, last / length + 1);
+  double sum = 0;
+  for (std::int64_t first = 0; first < count; first += batch) {
+    std::vector<std::int64_t> starts;
+    for (std::int64_t i = first; i < std::min(first + batch, count); ++i) starts.push_back(count == 1 ? 0 : last * i / (count - 1));
+    sum += model.loss(window_batch(tokens, starts, length)).item<double>() * static_cast<double>(starts.size());
+  }
+  return sum / static_cast<double>(count);
+}
+
+Trainer::Trainer(Model model, Tokens data, std::optional<Tokens> valid, TrainOptions options, RandomStream random)
+    : model_(std::move(model)), data_(std::move(data)), valid_(std::move(valid)), options_(std::move(options)), random_(random) {
+  for (const char* name : {"loss", "ce", "reg", "learning_rate", "valid_nats"}) {
+    if (curve_.columns().empty()) curve_.add_column("step", "integer");
+    curve_.add_column(name, "real", std::string(name) == "learning_rate" ? "" : loss_unit);
+  }
+  for (const auto& hook : model_.hooks()) {
+    for (const auto& [name, value] : hook->metrics()) curve_.add_column(name, "real");
+  }
+}
+
+Batch Trainer::training_batch(std::int64_t index) const {
+  const RandomStream draws = random_.at("batch").at(static_cast<std::uint64_t>(index));
+  const auto positions = static_cast<std::uint64_t>(data_.count() - options_.length);
+  std::vector<std::int64_t> starts;
+  for (std::int64_t row = 0; row < options_.batch; ++row) {
+    starts.push_back(static_cast<std::int64_t>(draws.below(static_cast<std::uint64_t>(row), positions)));
+  }
+  return window_batch(data_, starts, options_.length);
+}
+
+TrainingStep Trainer::training_step(const StepInfo& info) {
+  return {model_, optimizer_, info, [this](std::int64_t index) { return training_batch(index); }};
+}
+
+Trainer::StepLosses Trainer::accumulate(std::vector<Parameter>& parameters, std::vector<Tensor>& gradients, const StepInfo& info) {
+  StepLosses losses;
+  std::vector<Tensor> leaves;
+  for (Parameter& parameter : parameters) {
+    *parameter.tensor = parameter.tensor->detach().requires_grad_(true);
+    leaves.push_back(*parameter.tensor);
+  }
+  const double share = 1.0 / static_cast<double>(options_.accumulation);
+  for (std::int64_t part = 0; part < options_.accumulation; ++part) {
+    StepInfo part_info = info;
+    part_info.random = info.random.at(static_cast<std::uint64_t>(part));
+    Tensor loss = model_.loss(training_batch(step_ * options_.accumulation + part), part_info);
+    losses.cross_entropy += share * loss.item<double>();
+    Tensor penalty = model_.penalty(part_info);
+    if (penalty.defined()) {
+      losses.penalty += share * penalty.item<double>();
+      loss = loss + penalty;
+    }
+    if (!std::isfinite(loss.item<double>())) {
+      throw Error(ErrorKind::op, "the loss is not finite at step " + std::to_string(step_) +
+                                     "; a smaller learning_rate, clip, or weights without NaN may help");
+    }
+    const auto part_gradients = torch::autograd::grad({loss * share}, leaves, {}, std::nullopt, false, true);
+    for (std::size_t i = 0; i < leaves.size(); ++i) {
+      if (!part_gradients[i].defined()) continue;
+      gradients[i] = gradients[i].defined() ? gradients[i] + part_gradients[i] : part_gradients[i];
+    }
+  }
+  for (Parameter& parameter : parameters) *parameter.tensor = parameter.tensor->detach();
+  return losses;
+}
+
+void Trainer::condition(std::vector<Tensor>& gradients) {
+  double square_sum = 0;
+  for (Tensor& gradient : gradients) {
+    if (!gradient.defined()) continue;
+    double norm = norm_of(gradient);
+    if (options_.rescue && norm > 0 && norm < vanishing_norm) {
+      gradient = gradient * (*options_.rescue / norm);
+      norm = *options_.rescue;
+      ++rescued_;
+    }
+    square_sum += norm * norm;
+  }
+  const double norm = std::sqrt(square_sum);
+  if (!options_.clip || norm <= *options_.clip) return;
+  for (Tensor& gradient : gradients) {
+    if (gradient.defined()) gradient = gradient * (*options_.clip / norm);
+  }
+}
+
+void Trainer::take_step(OpContext& context) {
+  StepInfo info{true, step_, options_.steps, random_.at("step").at(static_cast<std::uint64_t>(step_))};
+  std::vector<Parameter> parameters = model_.parameters();
+  std::vector<Tensor> gradients(parameters.size());
+  const StepLosses losses = accumulate(parameters, gradients, info);
+  condition(gradients);
+  const double learning_rate = learning_rate_at(options_, step_);
+  adamw_step(parameters, gradients, optimizer_, step_ + 1, learning_rate, options_.adamw, model_);
+  {
+    at::NoGradGuard guard;
+    for (const AttachedAdapter& attached : model_.adapters()) attached.adapter->after_step(info);
+    TrainingStep step = training_step(info);
+    for (const auto& hook : model_.hooks()) hook->after_step(step);
+  }
+  ++step_;
+  const bool due = options_.evaluate_every && (step_ % *options_.evaluate_every == 0 || step_ == options_.steps);
+  if (due && valid_) evaluate();
+  report(context, losses, learning_rate);
+}
+
+void Trainer::evaluate() {
+  last_valid_ = evaluate_nats(model_, *valid_, options_.length, options_.evaluate_windows, options_.batch);
+  ++evaluations_since_best_;
+  if (best_valid_ && *last_valid_ >= *best_valid_) return;
+  best_valid_ = last_valid_;
+  best_step_ = step_;
+  evaluations_since_best_ = 0;
+}
+
+bool Trainer::stopped_early() const { return options_.early_stop && evaluations_since_best_ > *options_.early_stop; }
+
+void Trainer::report(OpContext& context, const StepLosses& losses, double learning_rate) {
+  const double total = losses.cross_entropy + losses.penalty;
+  std::vector<std::pair<std::string, double>> metrics = {{"loss", total}};
+  if (last_valid_) metrics.emplace_back("valid", *last_valid_);
+  context.progress(step_, options_.steps, "steps", metrics);
+  const bool evaluated = valid_ && options_.evaluate_every && step_ % *options_.evaluate_every == 0;
+  if (step_ != 1 && step_ != options_.steps && step_ % options_.log_every != 0 && !evaluated) return;
+  std::vector<Json> row = {step_, total, losses.cross_entropy, losses.penalty, learning_rate,
+                           evaluated || (step_ == options_.steps && last_valid_) ? Json(*last_valid_) : Json()};
+  std::string extra;
+  for (const auto& hook : model_.hooks()) {
+    for (const auto& [name, value] : hook->metrics()) {
+      row.emplace_back(value);
+      extra += " | " + name + ": " + std::to_string(value);
+    }
+  }
+  curve_.add_row(row);
+  char line[160];
+  std::snprintf(line, sizeof line, "Step %lld | Loss: %.4f (CE: %.4f, Reg: %.6f) | LR: %.6f", static_cast<long long>(step_),
+                total, losses.cross_entropy, losses.penalty, learning_rate);
+  context.log(line + extra);
+}
+
+void Trainer::run(OpContext& context) {
+  if (!prepared_) {
+    at::NoGradGuard guard;
+    TrainingStep step = training_step({true, 0, options_.steps, random_.at("before")});
+    for (const auto& hook : model_.hooks()) hook->before_training(step);
+    prepared_ = true;
+  }
+  while (step_ < options_.steps && !stopped_early()) {
+    take_step(context);
+    if (context.checkpoint_due()) context.save_checkpoint(checkpoint());
+  }
+  at::NoGradGuard guard;
+  TrainingStep step = training_step({true, step_, options_.steps, random_.at("after")});
+  for (const auto& hook : model_.hooks()) hook->after_training(step);
+}
+
+Value Trainer::checkpoint() const {
+  Value value;
+  value.fields["model"] = model_.to_field();
+  value.fields["curve"] = to_field(curve_);
+  Field state = record_field({{"step", step_},
+                              {"rescued", rescued_},
+                              {"last_valid", number_or_null(last_valid_)},
+                              {"best_valid", number_or_null(best_valid_)},
+                              {"best_step", best_step_},
+                              {"evaluations_since_best", evaluations_since_best_}});
+  for (const auto& [parameter, tensors] : optimizer_) store_state(state, parameter + "|", tensors);
+  value.fields["state"] = std::move(state);
+  return value;
+}
+
+void Trainer::restore(const Value& checkpoint) {
+  model_ = Model::from_field(checkpoint.at("model")).mutable_copy();
+  curve_ = table_from(checkpoint.at("curve"));
+  const Field& state = checkpoint.at("state");
+  step_ = state.document.at("step").get<std::int64_t>();
+  rescued_ = state.document.at("rescued").get<std::int64_t>();
+  last_valid_ = optional_number(state.document, "last_valid");
+  best_valid_ = optional_number(state.document, "best_valid");
+  best_step_ = state.document.at("best_step").get<std::int64_t>();
+  evaluations_since_best_ = state.document.at("evaluations_since_best").get<std::int64_t>();
+  optimizer_.clear();
+  for (const auto& [name, blob] : state.tensors) {
+    const auto bar = name.rfind('|');
+    optimizer_[name.substr(0, bar)][name.substr(bar + 1)] = to_tensor(blob).clone();
+  }
+  prepared_ = true;
+}
+
+Value Trainer::result() const {
+  const Model::Counts counts = model_.counts();
+  const double tokens = static_cast<double>(step_ * options_.accumulation * options_.batch * options_.length);
+  Value value;
+  value.fields["model"] = model_.to_field();
+  value.fields["curve"] = to_field(curve_);
+  value.fields["trainable_percent"] =
+      to_field(Scalar{.value = 100.0 * static_cast<double>(counts.trainable) / static_cast<double>(counts.all),
+                      .n = counts.all,
+                      .standard_error = {},
+                      .unit = "%",
+                      .better = Better::lower,
+                      .per_example = {}});
+  Json summary = {{"steps", step_},           {"tokens", tokens},
+                  {"trainable", counts.trainable}, {"parameters", counts.all},
+                  {"rescued_gradients", rescued_}, {"best_valid_nats", number_or_null(best_valid_)},
+                  {"best_step", best_step_},       {"stopped_early", step_ < options_.steps}};
+  value.fields["summary"] = record_field(std::move(summary));
+  return value;
+}
+
+}  // namespace colonnade

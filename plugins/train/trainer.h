@@ -1,0 +1,77 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "adamw.h"
+#include "colonnade/op.h"
+#include "colonnade/tensor/model.h"
+#include "colonnade/tokens.h"
+
+namespace colonnade {
+
+struct TrainOptions {
+  std::int64_t steps = 0, batch = 16, length = 256, accumulation = 1;
+  double learning_rate = 1e-4, final_fraction = 0.1;
+  std::int64_t warmup = 0;
+  std::string schedule = "cosine";
+  AdamWOptions adamw;
+  std::optional<double> clip, rescue;
+  std::optional<std::int64_t> evaluate_every, early_stop;
+  std::int64_t evaluate_windows = 32;
+  std::int64_t log_every = 50;
+
+  static TrainOptions from_params(const Json& params);
+};
+
+// Linear warm-up to `learning_rate`, then constant or a half cosine down to final_fraction of it at the last step. Steps count
+// from 0.
+double learning_rate_at(const TrainOptions& options, std::int64_t step);
+
+// Windows of length + 1 tokens: ids are the first `length`, targets the last. `starts` [B].
+Batch window_batch(const Tokens& tokens, const std::vector<std::int64_t>& starts, std::int64_t length);
+
+// Mean nats over `windows` windows spread evenly over the tokens: the same ones at every call.
+double evaluate_nats(const Model& model, const Tokens& tokens, std::int64_t length, std::int64_t windows, std::int64_t batch);
+
+// One training from beginning to end, resumable at every step. Owns a writable copy of the model.
+class Trainer {
+ public:
+  Trainer(Model model, Tokens data, std::optional<Tokens> valid, TrainOptions options, RandomStream random);
+
+  void restore(const Value& checkpoint);
+  Value checkpoint() const;
+  // Runs to the end, telling progress to and saving checkpoints in `context`.
+  void run(OpContext& context);
+  Value result() const;
+
+ private:
+  struct StepLosses {
+    double cross_entropy = 0, penalty = 0;
+  };
+  Batch training_batch(std::int64_t index) const;
+  StepLosses accumulate(std::vector<Parameter>& parameters, std::vector<Tensor>& gradients, const StepInfo& info);
+  void condition(std::vector<Tensor>& gradients);  // rescue, clip
+  void take_step(OpContext& context);
+  void evaluate();
+  bool stopped_early() const;
+  void report(OpContext& context, const StepLosses& losses, double learning_rate);
+  TrainingStep training_step(const StepInfo& info);
+
+  Model model_;
+  Tokens data_;
+  std::optional<Tokens> valid_;
+  TrainOptions options_;
+  RandomStream random_;
+  ParameterState optimizer_;
+  Table curve_;
+  std::int64_t step_ = 0;
+  std::int64_t rescued_ = 0;
+  std::optional<double> last_valid_, best_valid_;
+  std::int64_t best_step_ = 0, evaluations_since_best_ = 0;
+  bool prepared_ = false;
+};
+
+}  // namespace colonnade
