@@ -136,11 +136,11 @@ Forward call_forward(const at::Tensor& x, const at::Tensor& delta, const at::Ten
 class ScanFunction : public torch::autograd::Function<ScanFunction> {
  public:
   static variable_list forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& delta,
-                               const at::Tensor& a, const at::Tensor& b, const at::Tensor& c, const at::Tensor& d,
-                               const at::Tensor& h0, const std::string& discretization) {
+                               const at::Tensor& a, const at::Tensor& b, const at::Tensor& c, const OptionalTensor& d,
+                               const OptionalTensor& h0, const std::string& discretization) {
     const at::AutoDispatchBelowADInplaceOrView below;
-    auto [y, h_last, boundaries] = call_forward(x, delta, a, b, c, or_nothing(d), or_nothing(h0), discretization, true);
-    context->save_for_backward({x, delta, a, b, c, d, h0, boundaries});
+    auto [y, h_last, boundaries] = call_forward(x, delta, a, b, c, d, h0, discretization, true);
+    context->save_for_backward({x, delta, a, b, c, or_undefined(d), or_undefined(h0), boundaries});
     context->saved_data["discretization"] = discretization;
     context->set_materialize_grads(false);
     return {y, h_last};
@@ -179,8 +179,7 @@ Outputs scan_with_autograd(const at::Tensor& x, const at::Tensor& delta, const a
     const at::AutoDispatchBelowADInplaceOrView below;
     return scan_without_autograd(x, delta, a, b, c, d, h0, discretization);
   }
-  const variable_list out =
-      ScanFunction::apply(x, delta, a, b, c, or_undefined(d), or_undefined(h0), std::string(discretization));
+  const variable_list out = ScanFunction::apply(x, delta, a, b, c, d, h0, std::string(discretization));
   return {out[0], out[1]};
 }
 

@@ -126,6 +126,29 @@ TEST_CASE("skip and initial state are optional, and strided inputs are read righ
   CHECK(relative_error(got.h_last, want.h_last) < 1e-12);
 }
 
+TEST_CASE("gradients are the loop's where there is no skip and no initial state, and no gradient of y") {
+  Inputs inputs = random_inputs(2, 11, 9, 4, 12);
+  inputs.resize(5);
+  const auto run = [&](auto scan, bool through_y) {
+    const Inputs own = leaves(inputs, at::kDouble);
+    const ScanResult result =
+        scan(own[0], own[1], own[2], own[3], own[4], at::Tensor(), at::Tensor(), Discretization::mamba);
+    return torch::autograd::grad({(through_y ? result.y : result.h_last).square().sum()}, own, {}, {}, false, true);
+  };
+  for (const bool through_y : {true, false}) {
+    const auto got = run(selective_scan, through_y);
+    const auto want = run(selective_scan_reference, through_y);
+    for (size_t i = 0; i < got.size(); ++i) {
+      CAPTURE(i, through_y);
+      if (!want[i].defined()) {
+        CHECK(got[i].abs().max().item<double>() == 0);
+      } else {
+        CHECK(relative_error(got[i], want[i]) < 1e-11);
+      }
+    }
+  }
+}
+
 TEST_CASE("an empty sequence leaves the state as it was") {
   Inputs inputs = random_inputs(2, 1, 9, 4, 6);
   for (const size_t i : {0, 1, 3, 4}) inputs[i] = inputs[i].narrow(1, 0, 0);
