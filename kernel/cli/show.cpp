@@ -1,0 +1,201 @@
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <fstream>
+#include <memory>
+
+#include "kernel/cli/commands.h"
+#include "kernel/cli/options.h"
+#include "kernel/cli/output.h"
+#include "kernel/evaluate/system.h"
+#include "kernel/study/collect.h"
+
+namespace colonnade::host {
+namespace {
+
+constexpr std::size_t most_param_text = 100;
+constexpr std::size_t most_scalar_text = 60;
+constexpr std::size_t log_lines = 10;
+
+struct ShowOptions : CommonOptions {
+  std::string run, node;
+};
+
+std::string state_of(const NodeRecord& node) {
+  if (!node.failure.empty()) return "failed";
+  return node.computed ? "computed" : "found";
+}
+
+// A field in a few words: a scalar's value, else its type.
+std::string field_text(const FieldManifest& field) {
+  if (field.type == "scalar" && field.document.is_object()) {
+    return short_text(field.document.value("value", Json()), most_scalar_text) + " " + field.document.value("unit", "");
+  }
+  std::string text = field.type;
+  if (!field.tensors.empty()) {
+    std::uint64_t bytes = 0;
+    for (const auto& [name, blob] : field.tensors) bytes += blob.bytes;
+    text += fmt::format(", {} tensors, {}", field.tensors.size(), human_bytes(static_cast<double>(bytes)));
+  }
+  return text;
+}
+
+Json node_json(const NodeRecord& node, const Store& store) {
+  Json inputs = Json::array();
+  for (const auto& input : node.inputs) {
+    inputs.push_back({{"role", input.role}, {"node", input.node.hex()}, {"field", input.field}});
+  }
+  Json fields = Json::object();
+  const Trace* trace = store.find_even_without_blobs(node.key);
+  for (const auto& [name, content] : node.contents) {
+    fields[name] = {{"content", content.hex()}};
+    if (trace && trace->manifest.fields.count(name)) fields[name]["type"] = trace->manifest.fields.at(name).type;
+  }
+  return {{"node", node.structure.hex()}, {"op", node.op},         {"label", node.label},     {"where", node.where},
+          {"params", node.params},        {"inputs", inputs},      {"state", state_of(node)}, {"key", node.key.hex()},
+          {"seconds", node.seconds},      {"failure", node.failure}, {"fields", fields}};
+}
+
+std::vector<std::string> last_lines(const std::filesystem::path& file, std::size_t count) {
+  std::ifstream stream(file);
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(stream, line);) {
+    lines.push_back(line);
+    if (lines.size() > count) lines.erase(lines.begin());
+  }
+  return lines;
+}
+
+void print_log_tail(const RunFolder& folder, int worker) {
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder.logs(), error)) {
+    const std::string name = entry.path().stem().string();
+    const bool is_its = name == fmt::format("worker-{}", worker) || name == fmt::format("worker{}", worker);
+    if (!is_its) continue;
+    fmt::print("\nend of {}:\n", entry.path().string());
+    for (const std::string& line : last_lines(entry.path(), log_lines)) fmt::print("  {}\n", line);
+  }
+}
+
+void show_node(const RunRecord& run, const NodeRecord& node, Store& store) {
+  fmt::print("{}  {}{}\n", node.short_name(), node.op, node.label.empty() ? "" : "  (" + node.label + ")");
+  fmt::print("written at  {}\nstate       {}, {}\nstructure   {}\nkey         {}\n", node.where, state_of(node),
+             human_seconds(node.seconds), node.structure.hex(), node.key.hex());
+  if (node.seed) fmt::print("seed        {}\n", *node.seed);
+  if (!node.failure.empty()) fmt::print("failure     {}\n", node.failure);
+  TextTable params({"parameter", "value"});
+  for (const auto& [name, value] : node.params.items()) params.add({name, short_text(value, most_param_text)});
+  if (!params.empty()) fmt::print("\n{}", params.text());
+  TextTable inputs({"input", "from", "field", "content"});
+  for (const auto& input : node.inputs) {
+    const NodeRecord* from = run.history.find(input.node);
+    const bool known = from && from->contents.count(input.field);
+    inputs.add({input.role, from ? from->short_name() : input.node.short_hex(), input.field,
+                known ? from->contents.at(input.field).short_hex() : "-"});
+  }
+  if (!inputs.empty()) fmt::print("\n{}", inputs.text());
+  TextTable fields({"field", "content", "value"});
+  const Trace* trace = store.find_even_without_blobs(node.key);
+  for (const auto& [name, content] : node.contents) {
+    const bool known = trace && trace->manifest.fields.count(name);
+    fields.add({name, content.short_hex(), known ? field_text(trace->manifest.fields.at(name)) : "not in the store"});
+  }
+  if (!fields.empty()) fmt::print("\n{}", fields.text());
+  print_log_tail(run.folder, node.worker);
+}
+
+void print_results(const RunRecord& run, Store& store) {
+  TextTable table({"arm", "seed", "metric", "value"});
+  for (const TrialRecord& trial : run.history.trials) {
+    if (!trial.failure.empty()) {
+      table.add({trial.arm, std::to_string(trial.seed), "failed", short_text(trial.failure, most_param_text)});
+    }
+    for (const MetricRecord& metric : trial.metrics) {
+      const NodeRecord* node = run.history.find(metric.node);
+      const Trace* trace = node ? store.find_even_without_blobs(node->key) : nullptr;
+      const bool known = trace && trace->manifest.fields.count(metric.field);
+      const std::string value = known ? field_text(trace->manifest.fields.at(metric.field))
+                                      : node && !node->failure.empty() ? "failed" : "not known yet";
+      table.add({trial.arm, std::to_string(trial.seed), metric.name, value});
+    }
+  }
+  if (!table.empty()) fmt::print("\n{}", table.text());
+}
+
+void show_run(const RunRecord& run, Store& store) {
+  const RunHistory& history = run.history;
+  fmt::print("{}  {}\nstarted {}, last event {}, {} session{}\n", run.folder.name(), state_name(run.state),
+             human_time(history.started), human_time(history.last), history.sessions, history.sessions == 1 ? "" : "s");
+  const auto computed = std::count_if(history.nodes.begin(), history.nodes.end(), [](const auto& n) { return n.computed; });
+  double seconds = 0;
+  for (const NodeRecord& node : history.nodes) seconds += node.computed ? node.seconds : 0;
+  fmt::print("{} nodes, {} computed in {}\n", history.nodes.size(), computed, human_seconds(seconds));
+  TextTable nodes({"node", "label", "state", "time", "inputs"});
+  for (const NodeRecord* node : reached_nodes(history)) {
+    std::vector<std::string> inputs;
+    for (const auto& input : node->inputs) {
+      const NodeRecord* from = history.find(input.node);
+      inputs.push_back(from ? from->short_name() : input.node.short_hex());
+    }
+    nodes.add({node->short_name(), node->label, state_of(*node), human_seconds(node->seconds),
+               fmt::format("{}", fmt::join(inputs, ", "))});
+  }
+  if (!nodes.empty()) fmt::print("\n{}", nodes.text());
+  print_results(run, store);
+  const std::size_t first = history.messages.size() > log_lines ? history.messages.size() - log_lines : 0;
+  if (!history.messages.empty()) fmt::print("\nlast messages:\n");
+  for (std::size_t i = first; i < history.messages.size(); ++i) fmt::print("  {}\n", history.messages[i]);
+  for (const std::string& line : history.nondeterminism) fmt::print("nondeterminism: {}\n", line);
+  for (const std::string& line : run.damage) fmt::print("{}\n", line);
+}
+
+int show(const ShowOptions& options) {
+  const Project project = options.find();
+  const RunRecord run = read_run(resolve_run(project.runs_folder(), options.run));
+  const auto store = Store::open(project.store_folder(), Store::Role::reader);
+  if (!options.node.empty()) {
+    const NodeRecord& node = resolve_node(run.history, options.node);
+    if (options.json) {
+      print_json(node_json(node, *store));
+    } else {
+      show_node(run, node, *store);
+    }
+    return 0;
+  }
+  if (!options.json) {
+    show_run(run, *store);
+    return 0;
+  }
+  Json nodes = Json::array();
+  for (const NodeRecord* node : reached_nodes(run.history)) nodes.push_back(node_json(*node, *store));
+  Json trials = Json::array();
+  for (const TrialRecord& trial : run.history.trials) {
+    trials.push_back({{"arm", trial.arm},
+                      {"seed", trial.seed},
+                      {"point", trial.point},
+                      {"metrics", metrics_to_json(trial.metrics)},
+                      {"failure", trial.failure}});
+  }
+  print_json({{"run", run.folder.name()},
+              {"state", state_name(run.state)},
+              {"nodes", nodes},
+              {"trials", trials},
+              {"messages", run.history.messages},
+              {"damage", run.damage}});
+  return 0;
+}
+
+}  // namespace
+
+void add_show_command(Commands& commands) {
+  const auto options = std::make_shared<ShowOptions>();
+  CLI::App& command = commands.add("show", "Show a run's arms, nodes and results, or one of its nodes",
+                                   "colonnade show last train", [options] { return show(*options); });
+  command.add_option("run", options->run, "A run: its name, id, folder, its study's name, or 'last'")->required();
+  command.add_option("node", options->node, "A node: its label, its op, or the first digits of its structure");
+  options->declare_project(command);
+  options->declare_json(command);
+}
+
+}  // namespace colonnade::host
