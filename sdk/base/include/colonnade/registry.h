@@ -84,6 +84,14 @@ class Registry {
   // nullptr if there is none.
   const Provided* find_provided(const std::string& kind, const std::string& id) const;
   std::vector<std::string> provided_ids(const std::string& kind) const;
+  // Everything that `plugin` provides: ids by kind.
+  std::map<std::string, std::vector<std::string>> provided_by(const std::string& plugin) const {
+    std::map<std::string, std::vector<std::string>> ids;
+    for (const auto& [name, provided] : provided_) {
+      if (provided.plugin == plugin) ids[name.first].push_back(name.second);
+    }
+    return ids;
+  }
 
  private:
   std::map<std::string, std::unique_ptr<RegisteredOp>> ops_;
