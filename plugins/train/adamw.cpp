@@ -58,7 +58,7 @@ void adamw_step(const std::vector<Parameter>& parameters, const std::vector<Tens
     Tensor keep = parameter.mask.defined() ? parameter.mask.contiguous() : Tensor();
     const bool* keep_data = keep.defined() ? keep.const_data_ptr<bool>() : nullptr;
     const Coefficients c{decays(model, parameter) ? 1 - learning_rate * options.weight_decay : 1.0,
-                         learning_rate,
+                         learning_rate * parameter.rate,
                          options.beta1,
                          options.beta2,
                          1 - std::pow(options.beta1, static_cast<double>(step)),

@@ -205,7 +205,7 @@ std::vector<Parameter> Model::parameters() {
     if (!attached.trainable) continue;
     for (auto& [name, entry] : attached.adapter->tensors()) {
       if (!entry.trainable) continue;
-      result.push_back({prefix + name, attached.site, &entry.tensor, entry.row_dim, entry.column_dim, {}});
+      result.push_back({prefix + name, attached.site, &entry.tensor, entry.row_dim, entry.column_dim, {}, entry.rate});
     }
   }
   return result;

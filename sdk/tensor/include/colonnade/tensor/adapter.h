@@ -24,6 +24,7 @@ struct AdapterTensor {
   int row_dim = -1;
   int column_dim = -1;
   bool trainable = true;
+  double rate = 1;  // times the training's learning rate
 };
 
 // Something attached to a site. How adapters compose does not depend on the order in which they were attached:

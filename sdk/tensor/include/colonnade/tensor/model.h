@@ -102,6 +102,7 @@ struct Parameter {
   Tensor* tensor;    // replaced by the optimizer in place
   int row_dim = -1, column_dim = -1;
   Tensor mask;       // where defined, elements that must stay zero are false
+  double rate = 1;   // times the training's learning rate
 };
 
 // A model: configuration, weights by site, adapters, hooks. Copying is cheap: copies share tensors. Nothing may be written through

@@ -1,0 +1,294 @@
+#include "mask.h"
+
+#include <ATen/Functions.h>
+#include <ATen/core/grad_mode.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "colonnade/error.h"
+
+namespace colonnade {
+
+namespace {
+
+constexpr const char* type_id = "mask/mask@1";
+constexpr double initial_spread = 0.01;
+
+std::string granularity_name(Granularity granularity) {
+  switch (granularity) {
+    case Granularity::element: return "element";
+    case Granularity::row: return "row";
+    case Granularity::column: return "column";
+    case Granularity::block: return "block";
+  }
+  return "";
+}
+
+std::int64_t blocks_in(std::int64_t length, std::int64_t block) { return (length + block - 1) / block; }
+
+class LearnedMask final : public MaskAdapter {
+ public:
+  LearnedMask(MaskOptions options, std::map<std::string, AdapterTensor> tensors)
+      : options_(options), tensors_(std::move(tensors)) {}
+
+  std::string type() const override { return type_id; }
+  Json configuration() const override {
+    return {{"granularity", granularity_name(options_.granularity)},
+            {"block_rows", options_.block_rows},
+            {"block_columns", options_.block_columns},
+            {"noise", options_.noise == MaskNoise::logistic ? "logistic" : "gumbel"},
+            {"temperature", options_.temperature},
+            {"final_temperature", options_.final_temperature},
+            {"straight_through", options_.straight_through},
+            {"logit_rate", options_.logit_rate}};
+  }
+  std::map<std::string, AdapterTensor>& tensors() override { return tensors_; }
+  std::unique_ptr<Adapter> clone() const override { return std::make_unique<LearnedMask>(*this); }
+  void bind(const SiteSpec& site) override { site_ = site; }
+
+  Tensor mask(const StepInfo& info) const override {
+    if (!info.training) return spread(tensor("keep").to(tensor("logits").scalar_type()));
+    const Tensor& logits = tensor("logits");
+    const RandomStream draws = info.random.at("mask").at(site_.name);
+    Tensor noise = options_.noise == MaskNoise::logistic ? random_logistic(draws, logits.sizes(), logits.scalar_type())
+                                                         : random_gumbel(draws, logits.sizes(), logits.scalar_type());
+    Tensor noisy = logits + noise;
+    Tensor soft = at::sigmoid(noisy / temperature_at(info));
+    if (options_.straight_through) soft = (noisy > 0).to(soft.scalar_type()) + soft - soft.detach();
+    return spread(soft);
+  }
+
+  Tensor hard_mask() const override { return spread(tensor("keep")); }
+
+  Json summary() const override {
+    Tensor weights = governed();
+    const double all = weights.sum().item<double>();
+    const double kept = (weights * tensor("keep")).sum().item<double>();
+    return {{"sparsity", all > 0 ? 1 - kept / all : 0.0}};
+  }
+
+  Tensor& logits() override { return tensors_.at("logits").tensor; }
+  Tensor& keep() override { return tensors_.at("keep").tensor; }
+  const SiteSpec& site() const override { return site_; }
+
+  Tensor governed() const override {
+    Tensor active = tensor("active").to(at::kDouble);
+    const std::int64_t columns = site_.columns();
+    switch (options_.granularity) {
+      case Granularity::element: return active.reshape({-1, 1}).expand({site_.rows(), columns});
+      case Granularity::row: return active * static_cast<double>(columns);
+      case Granularity::column: return active.sum().expand({columns});
+      case Granularity::block: break;
+    }
+    const Tensor& logits = tensor("logits");
+    Tensor rows = at::zeros({logits.size(0)}, at::kDouble).index_add(0, tensor("row_block"), active);
+    Tensor within = at::zeros({logits.size(1)}, at::kDouble).index_add(0, tensor("column_block"), at::ones({columns}, at::kDouble));
+    return rows.reshape({-1, 1}) * within;
+  }
+
+  Tensor spread(const Tensor& like_logits) const override {
+    Tensor whole = spread_to_matrix(like_logits);
+    Tensor active = tensor("active").reshape({-1, 1});
+    if (whole.scalar_type() == at::kBool) return at::logical_or(whole, at::logical_not(active));
+    return at::where(active, whole, at::ones({}, whole.options()));
+  }
+
+  Tensor active_elements() const override {
+    return tensor("active").reshape({-1, 1}).expand({site_.rows(), site_.columns()});
+  }
+
+ private:
+  const Tensor& tensor(const char* name) const { return tensors_.at(name).tensor; }
+
+  double temperature_at(const StepInfo& info) const {
+    if (info.total_steps <= 1) return options_.temperature;
+    const double progress = static_cast<double>(info.step) / static_cast<double>(info.total_steps - 1);
+    return options_.temperature * std::pow(options_.final_temperature / options_.temperature, std::min(1.0, progress));
+  }
+
+  Tensor spread_to_matrix(const Tensor& values) const {
+    const std::int64_t rows = site_.rows(), columns = site_.columns();
+    switch (options_.granularity) {
+      case Granularity::element: return values;
+      case Granularity::row: return values.reshape({-1, 1}).expand({rows, columns});
+      case Granularity::column: return values.reshape({1, -1}).expand({rows, columns});
+      case Granularity::block: break;
+    }
+    return values.index_select(0, tensor("row_block")).index_select(1, tensor("column_block"));
+  }
+
+  MaskOptions options_;
+  std::map<std::string, AdapterTensor> tensors_;
+  SiteSpec site_;
+};
+
+// Shape and dimensions of the logits.
+AdapterTensor logit_tensor(const SiteSpec& site, const MaskOptions& options) {
+  const auto make = [](std::vector<std::int64_t> shape, int row_dim, int column_dim) {
+    return AdapterTensor{at::zeros(shape, at::kDouble), row_dim, column_dim, true, 1};
+  };
+  switch (options.granularity) {
+    case Granularity::element: return make({site.rows(), site.columns()}, 0, 1);
+    case Granularity::row: return make({site.rows()}, 0, -1);
+    case Granularity::column: return make({site.columns()}, -1, 0);
+    case Granularity::block: break;
+  }
+  return make({blocks_in(site.rows(), options.block_rows), blocks_in(site.columns(), options.block_columns)}, -1, -1);
+}
+
+Tensor block_index(std::int64_t length, std::int64_t block) {
+  return at::arange(length, at::kLong).div(block, "floor");
+}
+
+Tensor active_rows(const SiteSpec& site, const SelectedSite& selection) {
+  if (selection.rows.empty()) return at::ones({site.rows()}, at::kBool);
+  Tensor active = at::zeros({site.rows()}, at::kBool);
+  for (const Part& part : selection.rows) active.narrow(0, part.start, part.size).fill_(true);
+  return active;
+}
+
+MaskOptions options_from(const Json& configuration) {
+  MaskOptions options;
+  options.granularity = granularity_from(configuration.at("granularity").get<std::string>());
+  options.block_rows = configuration.at("block_rows").get<std::int64_t>();
+  options.block_columns = configuration.at("block_columns").get<std::int64_t>();
+  options.noise = configuration.at("noise") == "logistic" ? MaskNoise::logistic : MaskNoise::gumbel;
+  options.temperature = configuration.at("temperature").get<double>();
+  options.final_temperature = configuration.at("final_temperature").get<double>();
+  options.straight_through = configuration.at("straight_through").get<bool>();
+  options.logit_rate = configuration.at("logit_rate").get<double>();
+  return options;
+}
+
+std::unique_ptr<Adapter> load(const Json& configuration, const SiteSpec& site, const NamedTensors& stored) {
+  const MaskOptions options = options_from(configuration);
+  AdapterTensor logits = logit_tensor(site, options);
+  const auto shape = logits.tensor.sizes().vec();
+  logits.rate = options.logit_rate;
+  std::map<std::string, AdapterTensor> tensors = {{"logits", logits},
+                                                  {"keep", {{}, logits.row_dim, logits.column_dim, false, 1}},
+                                                  {"active", {{}, 0, -1, false, 1}}};
+  if (options.granularity == Granularity::block) {
+    tensors["row_block"] = {{}, 0, -1, false, 1};
+    tensors["column_block"] = {{}, -1, 0, false, 1};
+  }
+  for (auto& [name, entry] : tensors) {
+    const auto found = stored.find(name);
+    if (found == stored.end()) throw Error(ErrorKind::input, "the mask at site '" + site.name + "' lacks its tensor '" + name + "'");
+    entry.tensor = found->second;
+  }
+  if (tensors.at("logits").tensor.sizes() != at::IntArrayRef(shape) || tensors.at("keep").tensor.sizes() != at::IntArrayRef(shape) ||
+      tensors.at("active").tensor.numel() != site.rows()) {
+    throw Error(ErrorKind::input, "the mask's tensors do not fit site '" + site.name + "'");
+  }
+  return std::make_unique<LearnedMask>(options, std::move(tensors));
+}
+
+}  // namespace
+
+Granularity granularity_from(const std::string& name) {
+  for (const Granularity granularity : {Granularity::element, Granularity::row, Granularity::column, Granularity::block}) {
+    if (granularity_name(granularity) == name) return granularity;
+  }
+  throw Error(ErrorKind::input, "unknown granularity '" + name + "'; there are element, row, column, block");
+}
+
+std::shared_ptr<Adapter> make_mask(const SiteSpec& site, const SelectedSite& selection, const MaskOptions& options, double initial,
+                                   at::ScalarType type, const RandomStream& random) {
+  AdapterTensor logits = logit_tensor(site, options);
+  Tensor noise = random_normal(random.at(site.name), logits.tensor.sizes(), at::kDouble);
+  logits.tensor = (noise * initial_spread + initial).to(type);
+  logits.rate = options.logit_rate;
+  std::map<std::string, AdapterTensor> tensors;
+  tensors["keep"] = {at::ones(logits.tensor.sizes(), at::kBool), logits.row_dim, logits.column_dim, false, 1};
+  tensors["active"] = {active_rows(site, selection), 0, -1, false, 1};
+  if (options.granularity == Granularity::block) {
+    tensors["row_block"] = {block_index(site.rows(), options.block_rows), 0, -1, false, 1};
+    tensors["column_block"] = {block_index(site.columns(), options.block_columns), -1, 0, false, 1};
+  }
+  tensors["logits"] = std::move(logits);
+  return std::make_shared<LearnedMask>(options, std::move(tensors));
+}
+
+AdapterType mask_type() { return {type_id, load}; }
+
+std::vector<MaskAdapter*> masks_of(const Model& model) {
+  std::vector<MaskAdapter*> masks;
+  for (const SiteSpec& site : model.sites()) {
+    for (const AttachedAdapter* attached : model.adapters_of(site.name)) {
+      if (attached->adapter->type() == type_id) masks.push_back(static_cast<MaskAdapter*>(attached->adapter.get()));
+    }
+  }
+  return masks;
+}
+
+double soft_sparsity(const std::vector<MaskAdapter*>& masks) {
+  double kept = 0, all = 0;
+  for (MaskAdapter* mask : masks) {
+    Tensor weights = mask->governed();
+    kept += (at::sigmoid(mask->logits().detach().to(at::kDouble)) * weights).sum().item<double>();
+    all += weights.sum().item<double>();
+  }
+  return all > 0 ? 1 - kept / all : 0;
+}
+
+double hard_sparsity(const std::vector<MaskAdapter*>& masks) {
+  double kept = 0, all = 0;
+  for (MaskAdapter* mask : masks) {
+    Tensor weights = mask->governed();
+    kept += (weights * mask->keep()).sum().item<double>();
+    all += weights.sum().item<double>();
+  }
+  return all > 0 ? 1 - kept / all : 0;
+}
+
+std::vector<Tensor> keep_highest(const std::vector<Tensor>& scores, const std::vector<Tensor>& governed, double target) {
+  std::vector<double> score, weight;
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    Tensor s = scores[i].detach().to(at::kDouble).contiguous();
+    Tensor w = governed[i].to(at::kDouble).contiguous();
+    score.insert(score.end(), s.const_data_ptr<double>(), s.const_data_ptr<double>() + s.numel());
+    weight.insert(weight.end(), w.const_data_ptr<double>(), w.const_data_ptr<double>() + w.numel());
+  }
+  std::vector<std::size_t> order(score.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return score[a] > score[b]; });
+  const double all = std::accumulate(weight.begin(), weight.end(), 0.0);
+  const double wanted = std::round((1 - target) * all);
+  std::vector<char> kept(score.size(), 0);
+  double sum = 0;
+  for (const std::size_t index : order) {
+    // A logit of several elements is kept if that comes nearer to the budget than dropping it.
+    if (sum + weight[index] / 2 > wanted) break;
+    kept[index] = 1;
+    sum += weight[index];
+  }
+  std::vector<Tensor> result;
+  std::size_t offset = 0;
+  for (const Tensor& like : scores) {
+    Tensor keep = at::empty(like.sizes(), at::kBool);
+    std::copy_n(kept.begin() + static_cast<std::ptrdiff_t>(offset), like.numel(), keep.data_ptr<bool>());
+    offset += static_cast<std::size_t>(like.numel());
+    result.push_back(keep);
+  }
+  return result;
+}
+
+void decide(const std::vector<MaskAdapter*>& masks, ThresholdRule rule, double target) {
+  at::NoGradGuard guard;
+  if (rule == ThresholdRule::zero) {
+    for (MaskAdapter* mask : masks) mask->keep() = mask->logits().detach() > 0;
+    return;
+  }
+  std::vector<Tensor> scores, governed;
+  for (MaskAdapter* mask : masks) {
+    scores.push_back(mask->logits());
+    governed.push_back(mask->governed());
+  }
+  const auto keeps = keep_highest(scores, governed, target);
+  for (std::size_t i = 0; i < masks.size(); ++i) masks[i]->keep() = keeps[i];
+}
+
+}  // namespace colonnade
