@@ -7,20 +7,20 @@
 namespace colonnade::scan {
 namespace {
 
-// Temperatures in units of a graph's neighbour spread: from accepting most detours over near neighbours down to none.
-constexpr double kFirstTemperature = 0.35;
-constexpr double kLastTemperature = 0.02;
+// Temperatures in temperature_unit: from accepting most detours over near neighbours down to next to none.
+constexpr double kFirstTemperature = 0.25;
+constexpr double kLastTemperature = 0.03;
 
-// How much further the last neighbour of a list is than the first, averaged over nodes: the scale on which moves
-// differ. Unlike the mean cost it does not change when a constant is added to all costs, which changes no path's rank
-// either.
-double neighbour_spread(const TourGraph& graph) {
+// The scale on which moves differ: how much further the last neighbour of a list is than the first, averaged over
+// nodes. Unlike the mean cost it does not change when a constant is added to all costs, which changes no path's rank
+// either. Where all near neighbours are equally near, an edge of the start is the measure.
+double temperature_unit(const TourGraph& graph, double start_cost) {
   double sum = 0;
   for (Node node = 0; node < graph.joint(); ++node) {
     const auto near = graph.neighbours(node);
     sum += near.back().cost - near[1].cost;  // near[0] is the joint
   }
-  return sum / static_cast<double>(graph.joint());
+  return (sum > 0 ? sum : start_cost) / static_cast<double>(graph.joint());
 }
 
 // One proposal, from the 64 bits of one random number.
@@ -82,11 +82,11 @@ Order annealed_path(const CostMatrix& costs, const Order& start, const RandomBit
   const double start_cost = order_cost(costs, start);
   if (start.size() < kMinMovableNodes || options.sweeps == 0) return start;
   const TourGraph graph(costs, options.neighbours);
-  const double spread = neighbour_spread(graph);
-  if (spread <= 0) return start;
+  const double unit = temperature_unit(graph, start_cost);
+  if (unit <= 0) return start;  // nothing is cheaper than nothing
 
   const double cooling = std::pow(kLastTemperature / kFirstTemperature, 1.0 / static_cast<double>(options.sweeps));
-  double temperature = kFirstTemperature * spread;
+  double temperature = kFirstTemperature * unit;
   Tour tour(graph, start);
   double cost = start_cost;
   Order best = start;

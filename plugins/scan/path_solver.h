@@ -49,8 +49,8 @@ enum class PathMethod {
 
 struct PathOptions {
   PathMethod method = PathMethod::best;
-  std::size_t neighbours = 10;        // nodes that a move tries to bring next to a node
-  std::size_t sweeps = 1500;          // annealing: moves proposed, in multiples of d
+  std::size_t neighbours = 10;        // nodes that a move tries to bring next to a node; at least 1
+  std::size_t sweeps = 4000;          // annealing: moves proposed, in multiples of d
   std::size_t bound_iterations = 60;  // ascent steps of the lower bound; 0 leaves the minimum spanning tree
 };
 

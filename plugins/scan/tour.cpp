@@ -30,7 +30,7 @@ std::vector<Neighbour> nearest_nodes(const CostMatrix& costs, std::size_t count)
 
 TourGraph::TourGraph(const CostMatrix& costs, std::size_t neighbour_count) : size_(costs.size() + 1) {
   const std::size_t d = costs.size();
-  const std::size_t near_count = std::min(neighbour_count, d > 0 ? d - 1 : 0);
+  const std::size_t near_count = std::min(std::max<std::size_t>(neighbour_count, 1), d > 0 ? d - 1 : 0);
   list_size_ = near_count + 1;
   costs_.resize(size_ * size_);
   for (std::size_t node = 0; node < d; ++node) {
