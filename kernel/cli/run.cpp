@@ -41,9 +41,9 @@ void print_outcome(const RunOutcome& outcome, bool json) {
 
 int run(const StudyOptions& options) {
   PreparedStudy prepared = options.prepare(options.find_or_create());
-  const RunOutcome outcome = execute_study(prepared, [&](const PreparedStudy&, const RunFolder& folder) {
+  const RunOutcome outcome = execute_study(prepared, [](const RunFolder& folder) {
     fmt::print(stderr, "run {}\n", shown(folder.path));
-    return make_progress(options.json);
+    return ProgressDisplay::create(progress_options(stderr));
   });
   for (const std::string& message : outcome.messages) fmt::print(stderr, "colonnade: {}\n", message);
   print_outcome(outcome, options.json);

@@ -42,6 +42,7 @@ class Requested {
     }
   }
 
+  int count() const { return static_cast<int>(nodes_.size()); }
   const NodeRef& at(const Hash& structure) const { return nodes_.at(structure); }
 
  private:
@@ -86,13 +87,17 @@ std::vector<std::string> arm_names(const StudyDescription& description) {
   return names;
 }
 
-void evaluate_and_report(PreparedStudy& prepared, const StudyLock& lock, Recorder& recorder, RunOutcome& outcome) {
+void evaluate_and_report(PreparedStudy& prepared, const StudyLock& lock, Recorder& recorder, ProgressDisplay* display,
+                         RunOutcome& outcome) {
   const auto store = Store::open(prepared.project.store_folder(), Store::Role::coordinator);
   const auto evaluator = Evaluator::create(prepared.evaluator_options(outcome.folder.logs()), *prepared.catalogue, *store,
                                            recorder);
   Requested requested(prepared, recorder);
   TrialDriver driver(*prepared.study, prepared.seeds, *evaluator, recorder,
-                     [&](const NodeRef& node) { requested.visit(node); });
+                     [&](const NodeRef& node) {
+                       requested.visit(node);
+                       if (display) display->set_total(requested.count());
+                     });
   const InterruptGuard guard([&] { evaluator->interrupt(); });
   try {
     driver.start();
@@ -104,6 +109,7 @@ void evaluate_and_report(PreparedStudy& prepared, const StudyLock& lock, Recorde
     throw;
   }
   recorder.commit();
+  if (display) display->finish();
   const StudyResults results =
       collect_results(recorder.history(), lock.document, lock.id, *store, *prepared.catalogue,
                       [&](const NodeRecord& node, const std::string& field) {
@@ -120,7 +126,7 @@ void evaluate_and_report(PreparedStudy& prepared, const StudyLock& lock, Recorde
 
 }  // namespace
 
-RunOutcome execute_study(PreparedStudy& prepared, const ObserverFactory& make_observer) {
+RunOutcome execute_study(PreparedStudy& prepared, const DisplayFactory& make_display) {
   const StudyLock lock = prepared.lock();
   if (auto finished = find_finished(prepared, lock)) return *finished;
   RunOutcome outcome;
@@ -129,14 +135,14 @@ RunOutcome execute_study(PreparedStudy& prepared, const ObserverFactory& make_ob
   outcome.messages = fill_run_folder(outcome.folder, lock, prepared.settings.study_folder / "study.toml");
   for (const std::string& line : journal->contents().damage) outcome.messages.push_back(line);
 
-  const auto drawn = make_observer ? make_observer(prepared, outcome.folder) : nullptr;
-  Recorder recorder(*journal, drawn.get());
+  const auto display = make_display ? make_display(outcome.folder) : nullptr;
+  Recorder recorder(*journal, display.get());
   // Another process may have finished it between the first look and the lock.
   if (is_finished(outcome.folder, recorder.history(), *prepared.catalogue)) {
     return finished_outcome(outcome.folder, recorder.history());
   }
   recorder.start(arm_names(prepared.study->description()), prepared.seeds, prepared.host.workers);
-  evaluate_and_report(prepared, lock, recorder, outcome);
+  evaluate_and_report(prepared, lock, recorder, display.get(), outcome);
   return outcome;
 }
 

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "kernel/evaluate/progress.h"
 #include "kernel/study/prepare.h"
 #include "kernel/study/record.h"
 
@@ -20,11 +21,11 @@ struct RunOutcome {
 };
 
 // Draws progress of a run, or null for none. Made once the run is known not to be finished.
-using ObserverFactory = std::function<std::unique_ptr<EvaluationObserver>(const PreparedStudy&, const RunFolder&)>;
+using DisplayFactory = std::function<std::unique_ptr<ProgressDisplay>(const RunFolder&)>;
 
 // Executes the study, or goes on with its interrupted run, or finds it finished. SIGINT and SIGTERM end it cleanly: Cancelled,
 // and the same call goes on. Error(environment) if another process is executing this run.
-RunOutcome execute_study(PreparedStudy& prepared, const ObserverFactory& make_observer);
+RunOutcome execute_study(PreparedStudy& prepared, const DisplayFactory& make_display);
 
 // Writes a run's reports again from journal and store. Returns the table.
 std::string write_run_report(const RunRecord& run, Store& store, const Catalogue& catalogue, bool draw_plots);
