@@ -20,7 +20,7 @@ void add_describe_plugin_command(Commands& commands) {
     return describe_plugin_main(options->required, options->file, options->descriptor);
   });
   command.group("");
-  command.add_option("--requires", options->required)->expected(1)->take_all();
+  command.add_option("--load", options->required)->expected(1)->take_all();
   command.add_option("--fd", options->descriptor);
   command.add_option("file", options->file)->required();
 }
