@@ -135,16 +135,14 @@ void apply_term(const Term& term, const SiteSpec& site, Choice& choice, bool& ma
   refuse(selector, "'" + term + "' matches no site" + did_you_mean(term, names) + known);
 }
 
-}  // namespace
-
-std::vector<SelectedSite> select_sites(const Model& model, const std::string& selector) {
+std::vector<SelectedSite> select(const Model& model, const std::string& selector, bool every_term_matches) {
   std::map<std::string, Choice> choices;
   for (const std::string& text : split(selector, ',')) {
     if (text.empty()) refuse(selector, "an empty term");
     const Term term = parse_term(model, text, selector);
     bool matched = false;
     for (const SiteSpec& site : model.sites()) apply_term(term, site, choices[site.name], matched);
-    if (!matched) refuse_unmatched(model, text, selector);
+    if (!matched && every_term_matches) refuse_unmatched(model, text, selector);
   }
   std::vector<SelectedSite> result;
   for (const SiteSpec& site : model.sites()) {
@@ -152,8 +150,16 @@ std::vector<SelectedSite> select_sites(const Model& model, const std::string& se
     if (choice.whole) result.push_back({site.name, {}});
     if (!choice.rows.empty()) result.push_back({site.name, choice.rows});
   }
-  if (result.empty()) refuse(selector, "nothing is left of the selection");
+  if (result.empty()) refuse(selector, every_term_matches ? "nothing is left of the selection" : "this model has none of these");
   return result;
+}
+
+}  // namespace
+
+std::vector<SelectedSite> select_sites(const Model& model, const std::string& selector) { return select(model, selector, true); }
+
+std::vector<SelectedSite> select_present_sites(const Model& model, const std::string& selector) {
+  return select(model, selector, false);
 }
 
 std::vector<std::string> selected_names(const std::vector<SelectedSite>& selection) {

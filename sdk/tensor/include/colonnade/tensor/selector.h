@@ -23,6 +23,8 @@ struct SelectedSite {
 // Terms may be joined by "&" to hold together: "kind:linear&layer:0..3". The result is in the model's order. A term that matches
 // nothing, or a grammar mistake, throws Error(usage) with what there is and the nearest name.
 std::vector<SelectedSite> select_sites(const Model& model, const std::string& selector);
+// The same for an op's own default: terms that match nothing in this model are passed over, and only an empty selection is an error.
+std::vector<SelectedSite> select_present_sites(const Model& model, const std::string& selector);
 std::vector<std::string> selected_names(const std::vector<SelectedSite>& selection);
 
 }  // namespace colonnade
