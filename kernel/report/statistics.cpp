@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <boost/math/distributions/students_t.hpp>
+#include <boost/math/special_functions/gamma.hpp>
 #include <cmath>
 #include <numeric>
 
@@ -104,8 +105,10 @@ PairedComparison compare_paired(const std::vector<double>& before, const std::ve
   const double t = summary.mean / (summary.deviation / std::sqrt(n));
   const boost::math::students_t distribution(n - 1);
   result.t_p = 2 * boost::math::cdf(boost::math::complement(distribution, std::abs(t)));
-  // Hedges' correction, by the usual approximation 1 - 3 / (4 df - 1).
-  const double correction = summary.n == 2 ? 1.0 : 1 - 3 / (4 * (n - 1) - 1);
+  if (summary.n < 3) return result;  // the correction is zero for two pairs: no effect size can be stated
+  // Hedges' correction, exact: gamma(m/2) / (sqrt(m/2) gamma((m-1)/2)), m degrees of freedom.
+  const double m = n - 1;
+  const double correction = boost::math::tgamma_ratio(m / 2, (m - 1) / 2) / std::sqrt(m / 2);
   result.effect = correction * summary.mean / summary.deviation;
   return result;
 }

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "colonnade/value.h"
+#include "kernel/report/report.h"
+#include "kernel/report/statistics.h"
+
+namespace colonnade::host {
+
+// Rows of texts under a heading; the first column is left-aligned, the others right.
+struct TextTable {
+  std::vector<std::string> header;
+  std::vector<std::vector<std::string>> rows;
+};
+
+std::string as_text(const TextTable& table, int width);  // for a terminal; cells are cut with … only if one row does not fit
+std::string as_markdown(const TextTable& table);
+std::string as_csv(const TextTable& table);  // quoted where needed
+
+// Names of the scalar metrics that some trial has, in a fixed order; of measured ops if `measured`.
+std::vector<std::string> scalar_metrics(const StudyResults& results, bool measured);
+
+// The values of one metric of one arm, in the order of seeds, trials without it left out.
+std::vector<double> metric_by_seed(const StudyResults& results, const std::string& arm, const std::string& metric);
+
+// Arms by metrics: mean ± half the t interval's width over seeds.
+TextTable arms_table(const StudyResults& results, const std::vector<std::string>& metrics);
+TextTable shared_table(const StudyResults& results);
+
+// A table value with readable cells.
+TextTable readable(const Table& table, std::size_t most_rows);
+
+}  // namespace colonnade::host
