@@ -1,0 +1,2 @@
+local col = require "colonnade"
+local small = col.shrink {}

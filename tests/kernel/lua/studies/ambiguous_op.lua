@@ -1,0 +1,4 @@
+local col = require "colonnade"
+
+local base = col.mamba {}
+local small = base:shrink {}

@@ -1,0 +1,1 @@
+local chunk = load("\27Lua compiled")

@@ -1,0 +1,7 @@
+local col = require "colonnade"
+
+local function wait()
+  while true do end
+end
+
+wait()

@@ -1,0 +1,5 @@
+local function deeper(n)
+  return 1 + deeper(n + 1)
+end
+
+deeper(1)

@@ -1,0 +1,3 @@
+local col = require "colonnade"
+local options
+local base = col.mamba { layers = options.layers }

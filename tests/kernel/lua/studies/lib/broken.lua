@@ -1,0 +1,7 @@
+local broken = {}
+
+function broken.build(options)
+  return options.layers
+end
+
+return broken

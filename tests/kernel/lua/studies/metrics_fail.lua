@@ -1,0 +1,8 @@
+local col = require "colonnade"
+
+return col.study {
+  arms = { base = col.mamba {} },
+  metrics = function(model)
+    return { perplexity = model:perplexity { data = model } }
+  end,
+}

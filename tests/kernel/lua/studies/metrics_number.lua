@@ -1,0 +1,6 @@
+local col = require "colonnade"
+
+return col.study {
+  arms = { base = col.mamba {} },
+  metrics = function(model) return 3 end,
+}

@@ -1,0 +1,5 @@
+local col = require "colonnade"
+
+local text = col.text { path = "dta" }
+
+return col.study { arms = { base = text } }

@@ -1,0 +1,1 @@
+local grid = require "colonnade.gird"

@@ -1,0 +1,3 @@
+local col = require "colonnade"
+
+local text = col.text { path = col.setting("text.pth") }

@@ -1,0 +1,6 @@
+local col = require "colonnade"
+local one = col.number { number = 1 }
+return col.study {
+  arms = { base = one },
+  report = { col.compare { metric = "value", baseline = "bsae" } },
+}

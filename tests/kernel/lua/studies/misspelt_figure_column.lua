@@ -1,0 +1,8 @@
+local col = require "colonnade"
+local one = col.number { number = 1 }
+return col.study {
+  arms = { base = one },
+  figures = {
+    col.scatter { x = "value", y = "vlaue" },
+  },
+}

@@ -1,0 +1,2 @@
+local col = require "colonnade"
+for i, x in ipair({ 1 }) do end

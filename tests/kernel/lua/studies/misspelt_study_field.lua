@@ -1,0 +1,2 @@
+local col = require "colonnade"
+return col.study { arm = { base = col.number { number = 1 } } }

@@ -1,0 +1,3 @@
+local broken = require "lib.broken"
+
+broken.build(nil)

@@ -1,0 +1,3 @@
+local col = require "colonnade"
+
+col.study { arms = { base = col.number { number = 1 } } }

@@ -1,0 +1,7 @@
+local function check(x)
+  if not x then
+    error("the base is missing")
+  end
+end
+
+check(nil)

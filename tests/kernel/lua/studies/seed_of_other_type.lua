@@ -1,0 +1,2 @@
+local col = require "colonnade"
+local base = col.mamba { seed = -1 }

@@ -1,0 +1,3 @@
+local col = require "colonnade"
+
+local steps = col.setting("steps", 100)

@@ -1,0 +1,3 @@
+local col = require "colonnade"
+
+local base = col.mamba { layers = }

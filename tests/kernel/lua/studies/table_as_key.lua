@@ -1,0 +1,2 @@
+local sites = { [{}] = 1 }
+for site in pairs(sites) do end

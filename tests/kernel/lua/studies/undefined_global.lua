@@ -1,0 +1,4 @@
+local col = require "colonnade"
+local base = col.mamba {}
+
+return col.study { arms = { base = bse } }

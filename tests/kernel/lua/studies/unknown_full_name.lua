@@ -1,0 +1,2 @@
+local col = require "colonnade"
+local base = col.op "mamba/manba" {}
