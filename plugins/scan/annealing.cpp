@@ -80,7 +80,8 @@ double propose(const TourGraph& graph, Tour& tour, double temperature, std::uint
 
 Order annealed_path(const CostMatrix& costs, const Order& start, const RandomBits& random, const PathOptions& options) {
   const double start_cost = order_cost(costs, start);
-  if (start.size() < kMinMovableNodes || options.sweeps == 0) return start;
+  if (start.size() < kMinMovableNodes) return improve_small(costs, start);
+  if (options.sweeps == 0) return start;
   const TourGraph graph(costs, options.neighbours);
   const double unit = temperature_unit(graph, start_cost);
   if (unit <= 0) return start;  // nothing is cheaper than nothing

@@ -66,4 +66,9 @@ Order exact_path(const CostMatrix& costs) {
   return canonical(std::move(order));
 }
 
+Order improve_small(const CostMatrix& costs, const Order& start) {
+  Order order = exact_path(costs);
+  return order_cost(costs, order) < order_cost(costs, start) ? order : start;
+}
+
 }  // namespace colonnade::scan

@@ -94,7 +94,7 @@ void look_again(Agenda& agenda, const OrOptMove& move) {
 
 Order two_opt_path(const CostMatrix& costs, const Order& start, const PathOptions& options) {
   const double start_cost = order_cost(costs, start);
-  if (start.size() < kMinMovableNodes) return start;
+  if (start.size() < kMinMovableNodes) return improve_small(costs, start);
   const TourGraph graph(costs, options.neighbours);
   Tour tour(graph, start);
   Agenda agenda(start, graph.size());

@@ -25,8 +25,7 @@ Order identity(std::size_t d) {
 }
 
 PathSolution solve_exactly(const CostMatrix& costs, const Order& unchanged, PathSolution solution) {
-  Order order = exact_path(costs);
-  solution.order = order_cost(costs, order) < solution.cost_before ? std::move(order) : unchanged;
+  solution.order = improve_small(costs, unchanged);
   solution.cost = order_cost(costs, solution.order);
   solution.cost_nearest_neighbour = order_cost(costs, nearest_neighbour_path(costs));
   solution.cost_annealing = solution.cost;

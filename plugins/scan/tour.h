@@ -94,9 +94,11 @@ double saving(const TourGraph& graph, const OrOptMove& move);
 void apply(Tour& tour, const TwoOptMove& move);
 void apply(Tour& tour, const OrOptMove& move);
 
-/// Below this many nodes no move exists that is not another name for the same path; the solvers take such paths as
-/// exact.
+/// Moves take a tour whose stretches have distinct ends; smaller graphs are solved exactly, at no cost worth a move.
 inline constexpr std::size_t kMinMovableNodes = 5;
+
+/// The cheaper of an exact path and `start`, which wins a tie; up to kMaxExactNodes.
+Order improve_small(const CostMatrix& costs, const Order& start);
 
 /// `order` or its reverse, whichever starts at the smaller end.
 Order canonical(Order order);

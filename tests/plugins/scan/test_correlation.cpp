@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "colonnade/error.h"
 #include "colonnade/random.h"
 #include "plugins/scan/correlation.h"
+#include "tests/plugins/scan/error_of.h"
 
 using namespace colonnade;
 using namespace colonnade::scan;
@@ -65,17 +65,6 @@ CovarianceAccumulator accumulate(const std::vector<Real>& samples, std::size_t d
   CovarianceAccumulator accumulator(d);
   accumulator.add(std::span<const Real>(samples));
   return accumulator;
-}
-
-template <typename Action>
-std::string error_of(const Action& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    CHECK(error.kind() == ErrorKind::input);
-    return error.what();
-  }
-  return "no error";
 }
 
 }  // namespace
