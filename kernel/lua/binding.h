@@ -26,8 +26,7 @@ int guarded(lua_State* L) {
     } catch (const std::exception& error) {
       message = error.what();
     }
-    const std::string position = user_position(L);
-    if (!message.starts_with(position)) message = position + message;
+    if (!has_position(message)) message = user_position(L) + message;
     lua_pushlstring(L, message.data(), message.size());
   }
   return lua_error(L);

@@ -80,7 +80,7 @@ class Requiring {
 void run_file(lua_State* L, const ModuleFile& module, const std::string& name) {
   StudyContext& context = context_of(L);
   const Requiring requiring(context.requiring, name);
-  context.description.sources.push_back(module.file);
+  context.description.sources.push_back(fs::canonical(module.file));
   const std::string text = read_script(module.file);
   LuaState& state = LuaState::of(L);
   if (L != state.main()) raise(L, "require belongs to the top of the study; adaptive arms use what was loaded there");

@@ -37,6 +37,32 @@ std::string user_position(lua_State* L, int first_level) {
   return next_frame(L, first_level, frame) ? spelled(frame) + ": " : "";
 }
 
+std::vector<std::string> visible_locals(lua_State* L) {
+  std::vector<std::string> names;
+  lua_Debug frame;
+  int level = 0;
+  if (!next_frame(L, level, frame)) return names;
+  const auto add = [&](const char* name) {
+    if (name[0] != '(' && name[0] != '_') names.emplace_back(name);  // Lua's own temporaries, _ENV
+    lua_pop(L, 1);
+  };
+  for (int i = 1; const char* name = lua_getlocal(L, &frame, i); ++i) add(name);
+  lua_getinfo(L, "f", &frame);
+  const int function = lua_gettop(L);
+  for (int i = 1; const char* name = lua_getupvalue(L, function, i); ++i) add(name);
+  lua_pop(L, 1);
+  return names;
+}
+
+bool has_position(std::string_view message) {
+  constexpr std::string_view kDigits = "0123456789", kEnding = ".lua:";
+  const std::size_t ending = message.find(kEnding);
+  if (ending == std::string_view::npos || message.substr(0, ending).find(' ') != std::string_view::npos) return false;
+  const std::size_t number = ending + kEnding.size();
+  const std::size_t after = message.find_first_not_of(kDigits, number);
+  return after != std::string_view::npos && after > number && message[after] == ':';
+}
+
 std::vector<std::string> user_frames(lua_State* L, int first_level) {
   std::vector<std::string> frames;
   lua_Debug frame;

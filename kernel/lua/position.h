@@ -2,6 +2,7 @@
 
 #include <lua.hpp>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "kernel/graph/node.h"
@@ -19,5 +20,10 @@ Where user_where(lua_State* L, int first_level = 0);
 std::string user_position(lua_State* L, int first_level = 0);
 // The positions of all the user's frames, innermost first: "study.lua:12".
 std::vector<std::string> user_frames(lua_State* L, int first_level = 0);
+
+// Names of the locals and upvalues that the innermost of the user's frames can see.
+std::vector<std::string> visible_locals(lua_State* L);
+// Whether a message opens with a position: "study.lua:12: ...".
+bool has_position(std::string_view message);
 
 }  // namespace colonnade::host

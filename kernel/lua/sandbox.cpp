@@ -140,7 +140,9 @@ int read_global(lua_State* L) {
   if (std::find(absent_names.begin(), absent_names.end(), name) != absent_names.end()) {
     raise(L, fmt::format("'{}' does not exist in studies: a study only describes, it has no files, clock or processes", name));
   }
-  raise(L, fmt::format("undefined global '{}'{}", name, did_you_mean(name, existing_names(L))));
+  std::vector<std::string> names = visible_locals(L);
+  for (const std::string& global : existing_names(L)) names.push_back(global);
+  raise(L, fmt::format("undefined global '{}'{}", name, did_you_mean(name, names)));
 }
 
 int write_global(lua_State* L) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "kernel/lua/binding.h"
+#include "kernel/lua/describe.h"
 
 namespace colonnade::host {
 
@@ -24,7 +25,7 @@ std::string explained(lua_State* L, const std::string& message, int first_level)
   std::string text = message;
   if (named == frames.size()) {
     named = 0;
-    if (!message.starts_with(library_prefix + 1) && !message.starts_with("[string ")) text = frames[0] + ": " + message;
+    if (!has_position(message)) text = frames[0] + ": " + message;
   }
   for (std::size_t i = named + 1; i < frames.size() && i <= named + kFramesShown; ++i) {
     text += "\n  called from " + frames[i];
@@ -41,7 +42,7 @@ std::string error_text(lua_State* L, int index) {
     lua_pop(L, 1);
     return result;
   }
-  return fmt::format("an error was raised with {} instead of a message", luaL_typename(L, index));
+  return fmt::format("an error was raised with {} instead of a message", described(L, index));
 }
 
 int handle_error(lua_State* L) {
@@ -114,7 +115,7 @@ void LuaState::load(const std::string& text, const std::string& chunk) {
   constexpr char kCompiledMark = '\x1b';
   chunks_.insert(chunk);
   if (!text.empty() && text.front() == kCompiledMark) {
-    throw Error(ErrorKind::usage, chunk + ": this is compiled Lua; only text is run");
+    throw Error(ErrorKind::usage, chunk + ":1: this is compiled Lua; only text is run");
   }
   const std::string name = "@" + chunk;
   if (luaL_loadbufferx(main_, text.data(), text.size(), name.c_str(), "t") == LUA_OK) return;
