@@ -1,0 +1,27 @@
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "colonnade/json.h"
+#include "colonnade/tensor/model.h"
+#include "configuration.h"
+
+namespace colonnade::mamba {
+
+/// What the caller wants of a loaded model.
+struct LoadRequest {
+  std::string weights;                // model.safetensors, or a folder that holds it and perhaps config.json
+  std::optional<std::string> config;  // config.json elsewhere
+  Json expected = Json::object();  // entries of Configuration, by name, that must hold; norm_epsilon is taken from here
+  Discretization discretization = Discretization::mamba;
+  bool fused = true;
+  bool wide = false;
+};
+
+/// Reads a model in Hugging Face's layout (backbone.embeddings) or the authors' (backbone.embedding). Sizes are read
+/// off the tensors; config.json, of either kind, and `expected` must agree with them. Throws Error(input) naming file
+/// and tensor or entry for whatever does not fit, including tensors that a Mamba model has no place for.
+Model load_model(const LoadRequest& request);
+
+}  // namespace colonnade::mamba

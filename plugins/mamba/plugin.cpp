@@ -1,0 +1,125 @@
+// The ops of the mamba plugin.
+#include "architecture.h"
+#include "colonnade/colonnade.h"
+#include "colonnade/error.h"
+#include "initialise.h"
+#include "load.h"
+
+namespace colonnade::mamba {
+namespace {
+
+/// Sizes that `mamba` sets and `mamba/load` may check.
+const char* const kSizes[] = {"d_model", "layers", "d_state", "expand", "conv_width", "dt_rank", "vocabulary"};
+
+Value model_value(const Model& model) {
+  Value value;
+  value.fields.emplace("model", model.to_field());
+  return value;
+}
+
+Value make(OpContext& context) {
+  Configuration c;
+  c.d_model = context.param<std::int64_t>("d_model");
+  c.layers = context.param<std::int64_t>("layers");
+  c.d_state = context.param<std::int64_t>("d_state");
+  c.expand = context.param<std::int64_t>("expand");
+  c.conv_width = context.param<std::int64_t>("conv_width");
+  c.dt_rank = context.has_param("dt_rank") ? context.param<std::int64_t>("dt_rank") : default_dt_rank(c.d_model);
+  c.vocabulary = context.param<std::int64_t>("vocabulary");
+  c.use_bias = context.param<bool>("use_bias");
+  c.conv_bias = context.param<bool>("conv_bias");
+  c.norm_epsilon = context.param<double>("norm_epsilon");
+  c.discretization = parse_discretization(context.param<std::string>("discretization"));
+  c.fused = context.param<std::string>("kernel") == "fused";
+  c.wide = context.param<std::string>("dtype") == "f64";
+  return model_value(initialise(c, context.random()));
+}
+
+Value load(OpContext& context) {
+  LoadRequest request;
+  request.weights = context.param<std::string>("path");
+  if (context.has_param("config")) request.config = context.param<std::string>("config");
+  for (const char* name : kSizes) {
+    if (context.has_param(name)) request.expected[name] = context.params().at(name);
+  }
+  if (context.has_param("norm_epsilon")) request.expected["norm_epsilon"] = context.params().at("norm_epsilon");
+  request.discretization = parse_discretization(context.param<std::string>("discretization"));
+  request.fused = context.param<std::string>("kernel") == "fused";
+  request.wide = context.param<std::string>("dtype") == "f64";
+  return model_value(load_model(request));
+}
+
+Param size_param(const std::string& name, const std::string& doc) {
+  return integer(name, doc).range(1, name == "d_state" ? std::optional<double>(kMaxScanStates) : std::nullopt);
+}
+
+void declare_computation(OpDeclaration& op) {
+  op.param(choice("discretization", {"mamba", "zoh"},
+                  "how the input is discretised: delta B, or the exact zero-order hold (exp(delta A) - 1)/A B")
+               .fall_back("mamba"))
+      .param(choice("kernel", {"fused", "reference"}, "the scan's own kernels, or the loop over time in tensor ops")
+                 .fall_back("fused"))
+      .param(choice("dtype", {"f32", "f64"}, "floating type of weights and computation").fall_back("f32"));
+}
+
+void declare_mamba(Registrar& registrar) {
+  OpDeclaration& op = registrar.op("mamba");
+  op.doc(
+        "Makes a fresh Mamba language model.\n"
+        "Selective state-space blocks after Gu and Dao, Mamba: Linear-Time Sequence Modeling with Selective State "
+        "Spaces, 2023: "
+        "h = exp(delta A) h + delta B x, y = (C h + D x) silu(z), with delta, B and C read off the input, RMS "
+        "normalisation and a "
+        "head tied to the embedding. Initialised as published: embedding normal with deviation 0.02, A = "
+        "-(1..d_state), D = 1, "
+        "steps log-uniform in [0.001, 0.1], out_proj divided by the root of the number of layers.")
+      .example("local base = col.mamba { d_model = 128, layers = 4 }")
+      .random()
+      .output("model", "model", "the model, every weight trainable")
+      .param(size_param("d_model", "width of the residual stream").fall_back(256).searched(Search::log))
+      .param(size_param("layers", "number of blocks").fall_back(4).searched(Search::linear))
+      .param(size_param("d_state", "states of a channel").fall_back(16).searched(Search::log))
+      .param(size_param("expand", "channels of a block, in units of d_model").fall_back(2))
+      .param(size_param("conv_width", "taps of the causal convolution").fall_back(4))
+      .param(size_param("dt_rank", "rank of the step's projection; by default d_model/16, rounded up").optional())
+      .param(size_param("vocabulary", "number of token ids").fall_back(256))
+      .param(boolean("use_bias", "biases on in_proj and out_proj").fall_back(false))
+      .param(boolean("conv_bias", "a bias on the convolution").fall_back(true))
+      .param(real("norm_epsilon", "added to the mean square in the norms").above(0).fall_back(1e-5));
+  declare_computation(op);
+  op.bytes("4 * (vocabulary * d_model + layers * expand * d_model * (3 * d_model + 3 * d_state))").run(make);
+}
+
+void declare_load(Registrar& registrar) {
+  OpDeclaration& op = registrar.op("load");
+  op.doc(
+        "Loads the weights of a Mamba language model from safetensors.\n"
+        "Reads the Hugging Face layout (backbone.embeddings) and the authors' own (backbone.embedding). Sizes are read "
+        "off the "
+        "tensors; config.json and the sizes given here are checked against them, so that a mismatch is an error and "
+        "never another "
+        "model. Half-precision weights are widened.")
+      .example("local base = col.op \"mamba/load\" { path = col.setting(\"mamba.path\") }")
+      .output("model", "model", "the model, every weight trainable")
+      .param(path("path", "model.safetensors, or a folder that holds it and perhaps config.json"))
+      .param(path("config", "config.json where it does not lie in that folder").optional());
+  for (const char* name : kSizes) {
+    op.param(size_param(name, std::string("the ") + name + " that the weights must have; by default any").optional());
+  }
+  op.param(real("norm_epsilon", "added to the mean square in the norms; by default what config.json says, else 1e-5")
+               .above(0)
+               .optional());
+  declare_computation(op);
+  op.run(load);
+}
+
+void register_plugin(Registrar& registrar) {
+  register_architecture(registrar, std::make_shared<const Mamba>());
+  declare_mamba(registrar);
+  declare_load(registrar);
+}
+
+}  // namespace
+}  // namespace colonnade::mamba
+
+COLONNADE_PLUGIN(colonnade::mamba::register_plugin);
