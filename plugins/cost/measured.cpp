@@ -1,0 +1,122 @@
+#include "measured.h"
+
+#include <ATen/Functions.h>
+#include <ATen/core/grad_mode.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <chrono>
+#include <vector>
+
+#include "colonnade/error.h"
+#include "colonnade/tensor/model.h"
+#include "colonnade/tokens.h"
+
+namespace colonnade {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr double milliseconds = 1e3;
+constexpr std::int64_t warm_up = 2;
+constexpr double tail = 0.95;
+constexpr double bytes_in_kib = 1024;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+// Of this process, which a measured op has to itself.
+double peak_memory() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_maxrss) * bytes_in_kib;
+}
+
+Field measured_scalar(double value, std::int64_t n, const std::string& unit, Better better) {
+  return to_field(Scalar{value, n, {}, unit, better, {}});
+}
+
+double quantile(std::vector<double> sorted, double q) {
+  std::sort(sorted.begin(), sorted.end());
+  return sorted[std::min(sorted.size() - 1, static_cast<std::size_t>(q * static_cast<double>(sorted.size())))];
+}
+
+Value latency(OpContext& context) {
+  at::NoGradGuard guard;
+  const Model model = Model::from_field(context.input("model"));
+  const Tokens tokens = tokens_from(context.input("data"));
+  const auto rows = context.param<std::int64_t>("batch"), length = context.param<std::int64_t>("length");
+  const auto repeats = context.param<std::int64_t>("repeats");
+  if (tokens.count() < rows * length) {
+    throw Error(ErrorKind::input, "latency: the data has " + std::to_string(tokens.count()) + " tokens; batch · length needs " +
+                                      std::to_string(rows * length));
+  }
+  Batch batch;
+  batch.tensors["ids"] = to_tensor(tokens.ids).narrow(0, 0, rows * length).to(at::kLong).reshape({rows, length});
+  std::vector<double> times;
+  for (std::int64_t i = 0; i < warm_up + repeats; ++i) {
+    const auto start = Clock::now();
+    model.forward(batch);
+    if (i >= warm_up) times.push_back(seconds_since(start));
+    context.progress(i + 1, warm_up + repeats, "passes");
+  }
+  const double median = quantile(times, 0.5);
+  Value value;
+  value.fields["median"] = measured_scalar(median * milliseconds, repeats, "ms", Better::lower);
+  value.fields["p95"] = measured_scalar(quantile(times, tail) * milliseconds, repeats, "ms", Better::lower);
+  value.fields["tokens_per_second"] = measured_scalar(static_cast<double>(rows * length) / median, repeats, "1/s", Better::higher);
+  value.fields["peak_memory"] = measured_scalar(peak_memory(), 1, "B", Better::lower);
+  return value;
+}
+
+Value training_cost(OpContext& context) {
+  Recipe training = context.recipe_param("training");
+  const auto steps = context.param<std::int64_t>("steps");
+  training.params["steps"] = steps;
+  const auto start = Clock::now();
+  context.call(training, {{"model", context.input("model")}, {"data", context.input("data")}}, "training");
+  const double seconds = seconds_since(start) / static_cast<double>(steps);
+  Value value;
+  value.fields["seconds_per_step"] = measured_scalar(seconds, steps, "s", Better::lower);
+  value.fields["peak_memory"] = measured_scalar(peak_memory(), 1, "B", Better::lower);
+  return value;
+}
+
+}  // namespace
+
+void declare_measured(Registrar& registrar) {
+  registrar.op("latency")
+      .doc(
+          "Times a model's forward pass on this machine.\n"
+          "After two passes that do not count, `repeats` passes over the same batch, alone in a fresh process. peak_memory is the "
+          "process's largest resident size, libraries included.")
+      .example("local speed = model:latency { data = text.test, length = 256 }")
+      .measured()
+      .input("model", "model", "what is timed")
+      .input("data", "tokens", "what it reads")
+      .output("median", "scalar", "of a pass")
+      .output("p95", "scalar", "95th percentile of a pass")
+      .output("tokens_per_second", "scalar", "at the median")
+      .output("peak_memory", "scalar", "of the process")
+      .param(integer("batch", "sequences at once").range(1, std::nullopt).fall_back(1))
+      .param(integer("length", "tokens in a sequence").range(1, std::nullopt).fall_back(256))
+      .param(integer("repeats", "passes that count").range(1, std::nullopt).fall_back(20))
+      .run(latency);
+  registrar.op("training_cost")
+      .doc(
+          "Times a few steps of a training on this machine.\n"
+          "Runs the training for `steps` steps alone in a fresh process and discards the result. Start-up of the training counts "
+          "in, so more steps come nearer to its steady rate.")
+      .example("local cost = base:training_cost { data = text.train, training = col.train { steps = 100 } }")
+      .measured()
+      .random()
+      .input("model", "model", "what is trained")
+      .input("data", "tokens", "the training text")
+      .output("seconds_per_step", "scalar", "wall time")
+      .output("peak_memory", "scalar", "of the process")
+      .param(recipe("training", "model", "the training; its steps are replaced"))
+      .param(integer("steps", "steps that are run").range(1, std::nullopt).fall_back(5))
+      .run(training_cost);
+}
+
+}  // namespace colonnade
