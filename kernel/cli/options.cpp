@@ -76,13 +76,17 @@ PreparedStudy StudyOptions::prepare(const Project& in_project) const {
   return prepare_study(request, in_project);
 }
 
-std::unique_ptr<Catalogue> catalogue_for(const Project& project, const std::vector<fs::path>& plugins, const fs::path& study,
-                                         bool trust_versions) {
+std::unique_ptr<Catalogue> catalogue_for(const Project& project, const RunRecord& run,
+                                         const std::vector<std::string>& plugins) {
   PluginPaths paths;
-  paths.explicit_files_or_folders = plugins;
-  paths.study = study;
+  for (const std::string& plugin : plugins) paths.explicit_files_or_folders.push_back(fs::absolute(plugin));
+  std::error_code error;
+  for (const fs::path& plugin : run.history.plugins) {
+    if (fs::exists(plugin, error)) paths.explicit_files_or_folders.push_back(plugin);
+  }
+  if (!run.history.study_folder.empty()) paths.study = run.history.study_folder / "plugins";
   paths.project = project.plugin_folder();
-  return Catalogue::load(paths, project.cache_folder(), trust_versions);
+  return Catalogue::load(paths, project.cache_folder(), run.lock.value("trust_versions", false));
 }
 
 }  // namespace colonnade::host

@@ -40,8 +40,8 @@ struct StudyOptions : CommonOptions {
   PreparedStudy prepare(const Project& in_project) const;
 };
 
-// The catalogue that a run's plugins are found in, without its study's folder of plugins unless that still exists.
-std::unique_ptr<Catalogue> catalogue_for(const Project& project, const std::vector<std::filesystem::path>& plugins,
-                                         const std::filesystem::path& study, bool trust_versions);
+// The catalogue that a run's plugins are found in: those that it was given, as far as they are still there, after `plugins`.
+std::unique_ptr<Catalogue> catalogue_for(const Project& project, const RunRecord& run,
+                                         const std::vector<std::string>& plugins);
 
 }  // namespace colonnade::host

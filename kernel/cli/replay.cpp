@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <memory>
 #include <thread>
 
@@ -86,8 +85,7 @@ void print_findings_json(const RunRecord& run, const ReplayFindings& findings) {
 int replay(const ReplayCommandOptions& options) {
   const Project project = options.find();
   const RunRecord run = read_run(resolve_run(project.runs_folder(), options.run));
-  std::vector<std::filesystem::path> plugins(options.plugins.begin(), options.plugins.end());
-  const auto catalogue = catalogue_for(project, plugins, {}, run.lock.value("trust_versions", false));
+  const auto catalogue = catalogue_for(project, run, options.plugins);
   const auto progress = ProgressDisplay::create(progress_options(options.json ? nullptr : stderr));
   ReplayOptions replay_options;
   replay_options.arm = options.arm;

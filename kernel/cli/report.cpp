@@ -18,7 +18,7 @@ struct ReportOptions : CommonOptions {
 int report(const ReportOptions& options) {
   const Project project = options.find();
   const RunRecord run = read_run(resolve_run(project.runs_folder(), options.run));
-  const auto catalogue = catalogue_for(project, {}, {}, false);
+  const auto catalogue = catalogue_for(project, run, {});
   const auto store = Store::open(project.store_folder(), Store::Role::reader);
   const std::string table = write_run_report(run, *store, *catalogue, !options.no_plots);
   if (options.json) {

@@ -96,6 +96,9 @@ std::vector<Change> find_changes(const RunRecord& run, const std::vector<const N
                                  const Store& store, const NumericEnvironment& environment, const KeySources& sources) {
   ChangeFinder finder(run, store, environment, sources);
   for (const std::string& line : run.damage) finder.add("journal", line);
+  if (!run.history.cpu.empty() && run.history.cpu != cpu_model()) {
+    finder.add("cpu", fmt::format("this is another processor: '{}' in the run, '{}' now", run.history.cpu, cpu_model()));
+  }
   for (const NodeRecord* record : order) {
     const auto missing = graph.missing.find(record);
     if (missing != graph.missing.end()) {

@@ -141,7 +141,8 @@ RunOutcome execute_study(PreparedStudy& prepared, const DisplayFactory& make_dis
   if (is_finished(outcome.folder, recorder.history(), *prepared.catalogue)) {
     return finished_outcome(outcome.folder, recorder.history());
   }
-  recorder.start(arm_names(prepared.study->description()), prepared.seeds, prepared.host.workers);
+  recorder.start({arm_names(prepared.study->description()), prepared.seeds, prepared.host.workers, prepared.plugins,
+                  prepared.settings.study_folder});
   evaluate_and_report(prepared, lock, recorder, display.get(), outcome);
   return outcome;
 }

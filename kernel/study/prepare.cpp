@@ -1,6 +1,5 @@
 #include "kernel/study/prepare.h"
 
-#include "kernel/study/locate.h"
 #include "kernel/study/trials.h"
 
 namespace colonnade::host {
@@ -17,13 +16,14 @@ PreparedStudy prepare_study(const StudyRequest& request, const Project& project)
   paths.explicit_files_or_folders = request.plugins;
   const auto& from_settings = prepared.host.plugins;
   paths.explicit_files_or_folders.insert(paths.explicit_files_or_folders.end(), from_settings.begin(), from_settings.end());
+  prepared.plugins = paths.explicit_files_or_folders;
   paths.study = prepared.settings.study_folder / "plugins";
   paths.project = project.plugin_folder();
   prepared.catalogue = Catalogue::load(paths, project.cache_folder(), request.trust_versions);
 
   prepared.environment =
       numeric_environment(prepared.host.device, prepared.host.threads, prepared.host.simd);
-  prepared.study = LoadedStudy::load(locate_study(request.study).lua, prepared.settings, *prepared.catalogue);
+  prepared.study = LoadedStudy::load(request.study, prepared.settings, *prepared.catalogue);
   refuse_unknown_settings(prepared.settings, prepared.study->description());
   prepared.seeds = seeds_of(prepared.study->description(), prepared.settings);
   return prepared;

@@ -36,6 +36,7 @@ struct PreparedStudy {
   std::unique_ptr<LoadedStudy> study;
   NumericEnvironment environment;
   std::vector<std::uint64_t> seeds;
+  std::vector<std::filesystem::path> plugins;  // explicit ones, of the command line and the settings
   bool trust_versions = false;
 
   StudyLock lock() const;

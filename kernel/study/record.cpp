@@ -7,6 +7,7 @@
 #include <set>
 
 #include "colonnade/error.h"
+#include "kernel/graph/keys.h"
 
 namespace colonnade::host {
 namespace {
@@ -94,6 +95,10 @@ void apply_decision(RunHistory& history, const Json& event) {
 void apply_session(RunHistory& history, const Json& event) {
   if (history.sessions++ == 0) history.started = event.value("time", std::int64_t{0});
   history.arms = event.value("arms", std::vector<std::string>());
+  history.plugins.clear();
+  for (const Json& plugin : event.value("plugins", Json::array())) history.plugins.push_back(plugin.get<std::string>());
+  history.study_folder = event.value("study_folder", "");
+  history.cpu = event.value("cpu", "");
   history.finished = false;
 }
 
@@ -177,6 +182,8 @@ const NodeRecord& resolve_node(const RunHistory& history, const std::string& nam
               fmt::format("{}: several nodes match: {}{}; use the digits of one", name, fmt::join(alike, ", "),
                           left_out ? fmt::format(" and {} more", left_out) : ""));
 }
+
+std::string cpu_model() { return numeric_environment("cpu", 1, "native").cpu_model; }
 
 Json node_event(const char* event, const Node& node) {
   Json inputs = Json::array();

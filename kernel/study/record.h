@@ -77,6 +77,9 @@ struct RunHistory {
   std::vector<std::string> messages;
   std::vector<std::string> nondeterminism;
   std::map<std::string, Json> code;  // of plugins that only adaptive arms reached
+  std::vector<std::filesystem::path> plugins;  // explicit ones of the last session
+  std::filesystem::path study_folder;
+  std::string cpu;
   std::int64_t started = 0, last = 0;  // Unix seconds
   int sessions = 0;
   bool finished = false;
@@ -101,6 +104,8 @@ RunRecord read_run(const RunFolder& folder);
 // The node that a person means: its label, op's name, or the first digits of its structure or key. Error(usage) with the nearest
 // name or naming those that match alike.
 const NodeRecord& resolve_node(const RunHistory& history, const std::string& name);
+
+std::string cpu_model();
 
 // Events.
 Json node_event(const char* event, const Node& node);

@@ -6,6 +6,7 @@
 #include <chrono>
 
 #include "colonnade/version.h"
+#include "kernel/graph/keys.h"
 
 namespace colonnade::host {
 namespace {
@@ -44,11 +45,16 @@ void Recorder::commit() {
   committed_ = std::chrono::steady_clock::now();
 }
 
-void Recorder::start(const std::vector<std::string>& arms, const std::vector<std::uint64_t>& seeds, int workers) {
+void Recorder::start(const Session& session) {
+  Json plugins = Json::array();
+  for (const std::filesystem::path& plugin : session.plugins) plugins.push_back(plugin.string());
   event({{"event", history_.sessions == 0 ? "started" : "continued"},
-         {"arms", arms},
-         {"seeds", seeds},
-         {"workers", workers},
+         {"arms", session.arms},
+         {"seeds", session.seeds},
+         {"workers", session.workers},
+         {"plugins", plugins},
+         {"study_folder", session.study_folder.string()},
+         {"cpu", cpu_model()},
          {"colonnade", COLONNADE_VERSION}});
   commit();
 }

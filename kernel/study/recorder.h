@@ -10,6 +10,15 @@
 
 namespace colonnade::host {
 
+// What a process that executes a run says of itself.
+struct Session {
+  std::vector<std::string> arms;
+  std::vector<std::uint64_t> seeds;
+  int workers = 1;
+  std::vector<std::filesystem::path> plugins;  // explicit ones, so that a replay finds them
+  std::filesystem::path study_folder;
+};
+
 // Writes a run's journal from what the evaluator tells, each thing once, and passes it on to who draws progress. Committed a few
 // times a second. One thread, the coordinator's.
 class Recorder : public EvaluationObserver {
@@ -17,7 +26,7 @@ class Recorder : public EvaluationObserver {
   // Both must outlive it; `next` may be null.
   Recorder(Journal& journal, EvaluationObserver* next);
 
-  void start(const std::vector<std::string>& arms, const std::vector<std::uint64_t>& seeds, int workers);
+  void start(const Session& session);
   void trial(const TrialRecord& trial);
   void decision(const DecisionRecord& decision);
   void shared(const std::vector<MetricRecord>& metrics);

@@ -1,0 +1,163 @@
+#include <catch2/catch.hpp>
+
+#include <cstdlib>
+#include <regex>
+
+#include "colonnade/json.h"
+#include "tests/kernel/cli/executable.h"
+#include "tests/kernel/study/support.h"
+
+using namespace colonnade;
+using namespace colonnade::host;
+using Catch::Contains;
+
+namespace {
+
+namespace fs = std::filesystem;
+
+const fs::path here = fs::path(COLONNADE_TEST_SOURCE_DIR) / "tests/kernel/cli";
+const fs::path fixtures = COLONNADE_TEST_FIXTURE_DIR;
+const std::string good = (fixtures / "good.plugin.so").string();
+
+// A project with the trivial study in it.
+class CliProject : public TestFolder {
+ public:
+  CliProject() {
+    fs::copy(here / "studies", path() / "studies", fs::copy_options::recursive);
+    fs::create_directories(path() / ".colonnade");
+  }
+  CommandResult run(std::vector<std::string> arguments) const { return run_executable(arguments, path()); }
+  CommandResult study(const std::string& command, std::vector<std::string> more = {}) const {
+    std::vector<std::string> arguments = {command, "studies/trivial", "--plugin", good};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run(arguments);
+  }
+};
+
+// Differences between machines and days have no place in approved text.
+std::string settled(std::string text, const fs::path& project) {
+  for (auto at = text.find(project.string()); at != std::string::npos; at = text.find(project.string())) {
+    text.replace(at, project.string().size(), "PROJECT");
+  }
+  for (auto at = text.find(fixtures.string()); at != std::string::npos; at = text.find(fixtures.string())) {
+    text.replace(at, fixtures.string().size(), "PLUGINS");
+  }
+  return std::regex_replace(text, std::regex("[0-9]{4}-[0-9]{2}-[0-9]{2}-[0-9a-f]{8}"), "DATE-ID");
+}
+
+// COLONNADE_APPROVE=1 writes what came out; the difference is then reviewed like any other.
+void check_approved(const std::string& name, const CommandResult& result, const fs::path& project) {
+  const std::string text = settled(result.out + result.err, project) + "exit code " + std::to_string(result.exit_code) + "\n";
+  const fs::path file = here / "approved" / (name + ".txt");
+  if (std::getenv("COLONNADE_APPROVE")) write_file_atomically(file, text);
+  INFO(file);
+  CHECK(text == read_file_if_there(file).value_or("(no approved text)"));
+}
+
+}  // namespace
+
+TEST_CASE("every command explains itself, with an example") {
+  const TestFolder folder;
+  check_approved("help", run_executable({"--help"}, folder.path()), folder.path());
+  for (const std::string command : {"run", "plan", "replay", "diff", "why", "show", "report", "ls", "gc", "op", "plugin"}) {
+    const CommandResult result = run_executable({command, "--help"}, folder.path());
+    CHECK_THAT(result.out, Contains("Example:\n  colonnade " + command));
+    check_approved("help_" + command, result, folder.path());
+  }
+}
+
+TEST_CASE("the version is the SDK's") {
+  const TestFolder folder;
+  const CommandResult result = run_executable({"--version"}, folder.path());
+  CHECK(result.exit_code == 0);
+  CHECK_THAT(result.out, Catch::Matches("colonnade [0-9]+\\.[0-9]+\\.[0-9]+\n"));
+}
+
+TEST_CASE("mistakes on the command line are one clear line and exit code 2") {
+  const CliProject project;
+  const std::vector<std::pair<std::string, std::vector<std::string>>> mistakes = {
+      {"unknown_command", {"rnu", "studies/trivial"}},
+      {"no_study", {"run"}},
+      {"absent_study", {"run", "studies/trivail"}},
+      {"unknown_option", {"ls", "--jsn"}},
+      {"unknown_setting", {"run", "studies/trivial", "--plugin", good, "--frist", "3"}},
+      {"setting_type", {"run", "studies/trivial", "--plugin", good, "--set", "first=much"}},
+      {"setting_without_value", {"run", "studies/trivial", "--worker"}},
+      {"unknown_profile", {"plan", "studies/trivial", "--plugin", good, "--profile", "lrage"}},
+      {"too_many_arguments", {"ls", "here"}},
+      {"bad_number", {"run", "studies/trivial", "--workers", "no"}},
+      {"no_runs", {"show", "last"}},
+      {"unknown_op", {"op", "nmuber", "--plugin", good}},
+      {"unknown_plugin", {"plugin", "info", "godo", "--plugin", good}},
+  };
+  for (const auto& [name, arguments] : mistakes) {
+    const CommandResult result = project.run(arguments);
+    INFO(name);
+    CHECK(result.exit_code == 2);
+    CHECK(result.out.empty());
+    CHECK(std::count(result.err.begin(), result.err.end(), '\n') == 1);
+    CHECK_THAT(result.err, Catch::StartsWith("colonnade: "));
+    check_approved(name, result, project.path());
+  }
+}
+
+TEST_CASE("outside a project commands say so") {
+  const TestFolder folder;
+  const CommandResult result = run_executable({"ls"}, folder.path());
+  CHECK(result.exit_code == 2);
+  check_approved("no_project", result, folder.path());
+}
+
+TEST_CASE("an op is explained from its schema") {
+  const CliProject project;
+  check_approved("op_draw", project.run({"op", "draw", "--plugin", good}), project.path());
+  check_approved("op_bytes", project.run({"op", "good/bytes", "--plugin", good}), project.path());
+  const CommandResult json = project.run({"op", "bytes", "--json", "--plugin", good});
+  CHECK(Json::parse(json.out).at("name") == "bytes");
+  CHECK_THAT(project.run({"op", "--plugin", good}).out, Contains("good/sum_bytes"));
+}
+
+TEST_CASE("a study is planned, run, found finished, shown, compared and replayed") {
+  const CliProject project;
+  const Json plan = Json::parse(project.study("plan", {"--json"}).out);
+  CHECK(plan.at("nodes").size() == 5);
+  CHECK(plan.at("found") == 0);
+  CHECK(plan.at("arms").at(0).at("adds") == 1);
+
+  const Json first = Json::parse(project.study("run", {"--json"}).out);
+  CHECK(first.at("nodes_computed") == 5);
+  CHECK(first.at("failed_trials") == 0);
+  const Json second = Json::parse(project.study("run", {"--json"}).out);
+  CHECK(second.at("was_finished") == true);
+  CHECK(second.at("workers_started") == 0);
+  CHECK(second.at("table") == first.at("table"));
+  CHECK(Json::parse(project.study("plan", {"--json"}).out).at("found") == 5);
+
+  const Json large = Json::parse(project.study("run", {"--json", "--profile", "large"}).out);
+  CHECK(large.at("run") != first.at("run"));
+  CHECK(large.at("nodes_found") == 2);  // the draws do not depend on the setting
+
+  const Json runs = Json::parse(project.run({"ls", "--json"}).out).at("runs");
+  REQUIRE(runs.size() == 2);
+  CHECK(runs.at(0).at("state") == "finished");
+  const std::string run = first.at("run"), other = large.at("run");
+  CHECK(Json::parse(project.run({"show", run, "--json"}).out).at("trials").size() == 4);
+  CHECK_THAT(project.run({"show", run, "number"}).out, Contains("good/number") && Contains("value"));
+  const Json difference = Json::parse(project.run({"diff", run, other, "--json"}).out);
+  CHECK(difference.at("settings").at(0).at("part") == "first");
+  CHECK(difference.at("same_nodes") == 2);
+  CHECK_THAT(project.run({"why", other, "number"}).out, Contains("params.value"));
+  const CommandResult replay = project.run({"replay", run, "--json"});
+  CHECK(replay.exit_code == 0);
+  CHECK(Json::parse(replay.out).at("agrees") == true);
+  CHECK(project.run({"report", run}).exit_code == 0);
+  CHECK(Json::parse(project.run({"gc", "--dry-run", "--grace", "0", "--json"}).out).at("blobs") == 0);
+}
+
+TEST_CASE("any setting can be written as an option") {
+  const CliProject project;
+  const Json set = Json::parse(project.study("run", {"--json", "--set", "first=7"}).out);
+  CHECK(Json::parse(project.study("run", {"--json", "--first", "7", "--disable-visualization"}).out).at("run") ==
+        set.at("run"));
+  CHECK(Json::parse(project.study("run", {"--json", "--first=7"}).out).at("was_finished") == true);
+}
