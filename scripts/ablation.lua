@@ -7,8 +7,9 @@
 --     finish = function(model) return model:train { data = text.train, steps = 200 } end,
 --   }
 --
--- gives the arms "base", "+scan", "+mask", "all". A stage is a recipe or a function(model, point); `finish` (either, may be
--- absent) comes last in every arm. Each arm's point says of every stage whether it is in: { scan = true, mask = false }.
+-- gives the arms "base", "+scan", "+mask", "all". A stage is a recipe or a function(model, point); `finish` (either,
+-- may be absent) comes last in every arm. Each arm's point says of every stage whether it is in:
+-- { scan = true, mask = false }.
 
 local arms = require "colonnade.arms"
 

@@ -13,7 +13,8 @@ local function names_of(options)
   return table.concat(names, ", ")
 end
 
--- Refuses a call whose `given` is no table, has a name that `allowed` has not, or lacks one that is `true` there (needed).
+-- Refuses a call whose `given` is no table, has a name that `allowed` has not, or lacks one that is `true` there
+-- (needed).
 function arms.check_options(who, given, allowed)
   if type(given) ~= "table" then
     col.fail(string.format("%s takes one table of options; found a %s", who, col.kind(given)))
@@ -62,8 +63,8 @@ function arms.check_stages(who, stages)
   return stages
 end
 
--- The arm with the stages for which `chosen[name]` is true, applied to `base` in their order, then `finish` if there is one.
--- Its point says of every stage whether it is in.
+-- The arm with the stages for which `chosen[name]` is true, applied to `base` in their order, then `finish` if there is
+-- one. Its point says of every stage whether it is in.
 function arms.composed(who, name, base, stages, chosen, finish)
   local point = {}
   for _, stage in ipairs(stages) do point[stage[1]] = chosen[stage[1]] or false end

@@ -8,7 +8,7 @@
 --   report = { col.effects { metric = "perplexity", factors = { "scan", "mask", "peft" }, log = true } }
 --
 -- The arms are "base", "+scan", "+mask", "+scan+mask", ..., "all", the first stage changing fastest, with the names of
--- `ablation`: its arms are among these. Stages, `finish` and points are as there. Stages are applied in the order given.
+-- `ablation`: its arms are among these. Stages, `finish` and points are as there; stages are applied in their order.
 
 local col = require "colonnade"
 local arms = require "colonnade.arms"

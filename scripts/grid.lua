@@ -9,8 +9,9 @@
 --     where = function(point) return point.rank < 8 or point.sparsity > 0.5 end,
 --   }
 --
--- gives "rank=4 sparsity=0.5", "rank=4 sparsity=0.75", ...: parameters in the order of their names, or of `order`, a list of
--- them; the last one changes fastest. Each arm's point is its combination. `where` (may be absent) keeps what it is true for.
+-- gives "rank=4 sparsity=0.5", "rank=4 sparsity=0.75", ...: parameters in the order of their names, or of `order`, a
+-- list of them; the last one changes fastest. Each arm's point is its combination. `where` (may be absent) keeps what
+-- it is true for.
 
 local col = require "colonnade"
 local arms = require "colonnade.arms"
@@ -40,7 +41,9 @@ local function check_levels(over)
     end
     count = count * #levels
   end
-  if count > most_arms then col.fail(string.format("grid.arms: %d combinations; allowed: up to %d", count, most_arms)) end
+  if count > most_arms then
+    col.fail(string.format("grid.arms: %d combinations; allowed: up to %d", count, most_arms))
+  end
   return count
 end
 
@@ -60,9 +63,8 @@ function grid.arms(options)
       rest = rest // #levels
     end
     if options.where == nil or options.where(point) then
-      local name = table.concat(parts, " ")
-      list[#list + 1] = { name = name, model = arms.apply("grid.arms", "model", function() return options.model(point) end),
-                          point = point }
+      local model = arms.apply("grid.arms", "model", function() return options.model(point) end)
+      list[#list + 1] = { name = table.concat(parts, " "), model = model, point = point }
     end
   end
   if #list == 0 then col.fail("grid.arms: where leaves no combination") end

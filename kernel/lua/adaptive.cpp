@@ -19,8 +19,10 @@ constexpr std::array readable_types = {"scalar", "table", "record", "any"};
 ArmRun& running_arm(lua_State* L) {
   ArmRun* run = context_of(L).running;
   if (run == nullptr || run->thread != L) {
-    raise(L, "a value can be asked for only inside an adaptive arm, a function(trial): nothing is evaluated while a study is "
-             "read");
+    raise(L,
+          "a value can be asked for only inside an adaptive arm, a function(trial): nothing is evaluated while a study "
+          "is "
+          "read");
   }
   return *run;
 }
@@ -30,7 +32,8 @@ FieldRef readable_field(lua_State* L, int index) {
   if (!field) raise(L, fmt::format("value: {} has no value; allowed: a node or a field", described(L, index)));
   const std::string& type = output_of(*field).type;
   if (std::find(readable_types.begin(), readable_types.end(), type) == readable_types.end()) {
-    raise(L, fmt::format("value: {} is of type {}; studies can look at scalars, tables and records", described(*field), type));
+    raise(L, fmt::format("value: {} is of type {}; studies can look at scalars, tables and records", described(*field),
+                         type));
   }
   return *field;
 }
@@ -64,12 +67,13 @@ int continuation(lua_State* L, int, lua_KContext) {
   return guarded<function>(L);
 }
 
-// trial.random(i) and trial.random(i, n). The trial's number is a function of its seed and i alone, so arms under one seed
-// share their draws.
+// trial.random(i) and trial.random(i, n). The trial's number is a function of its seed and i alone, so arms under one
+// seed share their draws.
 int draw_trial(lua_State* L) {
   const auto seed = static_cast<std::uint64_t>(lua_tointeger(L, lua_upvalueindex(1)));
   if (!lua_isinteger(L, 1) || lua_tointeger(L, 1) < 0) {
-    raise(L, fmt::format("trial.random takes the index of a draw, an integer of at least 0; found {}", described(L, 1)));
+    raise(L,
+          fmt::format("trial.random takes the index of a draw, an integer of at least 0; found {}", described(L, 1)));
   }
   const auto index = static_cast<std::uint64_t>(lua_tointeger(L, 1));
   const RandomStream stream = RandomStream().at("trial").at(seed);

@@ -10,14 +10,15 @@ namespace colonnade::host {
 
 // Adaptive arms: an arm that is a function runs as a coroutine for each seed, and may look at values.
 
-// node:value() and field:value(): suspends the arm until the value is known. A scalar is its number, a record a table, a table
-// its columns {name = {cells}}.
+// node:value() and field:value(): suspends the arm until the value is known. A scalar is its number, a record a table,
+// a table its columns {name = {cells}}.
 int await_value(lua_State* L);
 
 // col.values { a, b, name = c }: waits for all of them at once and returns them under the same keys.
 int await_values(lua_State* L);
 
-// Pushes the table that an arm's function is given: name, point, seed (a number), random(i) in [0, 1), random(i, n) in 1..n.
+// Pushes the table that an arm's function is given: name, point, seed (a number), random(i) in [0, 1), random(i, n)
+// in 1..n.
 void push_trial(lua_State* L, const std::string& arm, const Json& point, std::uint64_t seed);
 
 }  // namespace colonnade::host

@@ -109,12 +109,11 @@ bool push_method(lua_State* L, const std::string& name, const FieldRef& subject,
   const OpSchema& op = *ops.front();
   const OpSchema& owner = *subject.node->schema;
   if (op.inputs.empty()) {
-    raise(L, fmt::format("{} takes no inputs, so it is no method of {}; write col.{} {{...}}", name, described(*subject.node),
-                         name));
+    raise(L, fmt::format("{} takes no inputs, so it is no method of {}; write col.{} {{...}}", name,
+                         described(*subject.node), name));
   }
   const std::string& wanted = op.inputs.front().type;
-  const bool fits =
-      whole_node ? fitting_output(owner, wanted) != nullptr : type_fits(output_of(subject).type, wanted);
+  const bool fits = whole_node ? fitting_output(owner, wanted) != nullptr : type_fits(output_of(subject).type, wanted);
   if (!fits) {
     raise(L, fmt::format("{}: input '{}' takes {}, but {} gives {}", name, op.inputs.front().role, wanted,
                          whole_node ? described(*subject.node) : described(subject),
@@ -131,8 +130,8 @@ Json recipe_document(lua_State* L, const Application& recipe, const Param& param
                          param.accepts, op.name, op.outputs.front().type));
   }
   if (!recipe.inputs.empty()) {
-    raise(L, fmt::format("{}: {} takes a recipe of parameters only, but this one of {} holds the input '{}'", receiver.name,
-                         param.name, op.name, recipe.inputs.front().role));
+    raise(L, fmt::format("{}: {} takes a recipe of parameters only, but this one of {} holds the input '{}'",
+                         receiver.name, param.name, op.name, recipe.inputs.front().role));
   }
   const char* own = recipe.seed ? "seed" : recipe.stream ? "stream" : nullptr;
   if (own == nullptr) own = !recipe.device.empty() ? "device" : !recipe.label.empty() ? "label" : nullptr;

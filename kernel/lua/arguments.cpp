@@ -113,8 +113,9 @@ std::string chosen_device(lua_State* L, int index, const OpSchema& schema) {
 void read_input(lua_State* L, int index, const InputSpec& role, Application& application) {
   index = lua_absindex(L, index);
   std::vector<NodeInput>& inputs = application.inputs;
-  inputs.erase(std::remove_if(inputs.begin(), inputs.end(), [&](const NodeInput& old) { return old.role == role.role; }),
-               inputs.end());
+  inputs.erase(
+      std::remove_if(inputs.begin(), inputs.end(), [&](const NodeInput& old) { return old.role == role.role; }),
+      inputs.end());
   const OpSchema& schema = *application.schema;
   if (!role.many || !lua_istable(L, index)) {
     inputs.push_back({role.role, input_field(L, index, role, schema)});
@@ -122,8 +123,8 @@ void read_input(lua_State* L, int index, const InputSpec& role, Application& app
   }
   const lua_Integer length = array_length(L, index);
   if (length <= 0) {
-    raise(L, fmt::format("{}: input '{}' takes a list of nodes or fields, {{a, b, ...}}, with at least one", schema.name,
-                         role.role));
+    raise(L, fmt::format("{}: input '{}' takes a list of nodes or fields, {{a, b, ...}}, with at least one",
+                         schema.name, role.role));
   }
   for (lua_Integer i = 1; i <= length; ++i) {
     lua_rawgeti(L, index, i);
@@ -169,7 +170,8 @@ bool read_reserved(lua_State* L, int index, const std::string& name, Application
     return true;
   }
   if (schema.fixed_stream) {
-    raise(L, fmt::format("{}: draws the same numbers at every occurrence on purpose, so it takes no stream", schema.name));
+    raise(L,
+          fmt::format("{}: draws the same numbers at every occurrence on purpose, so it takes no stream", schema.name));
   }
   application.stream = natural_at(L, index, name, schema);
   return true;
@@ -183,8 +185,8 @@ void refuse_unknown_argument(lua_State* L, const OpSchema& schema, const std::st
   if (schema.random) names.push_back("seed");
   if (schema.random && !schema.fixed_stream) names.push_back("stream");
   const std::string meant = did_you_mean(name, names);
-  raise(L, fmt::format("{}: unknown input or parameter '{}'{} It has: {}", schema.name, name, meant.empty() ? "." : meant,
-                       joined(names)));
+  raise(L, fmt::format("{}: unknown input or parameter '{}'{} It has: {}", schema.name, name,
+                       meant.empty() ? "." : meant, joined(names)));
 }
 
 }  // namespace colonnade::host

@@ -12,8 +12,8 @@ namespace colonnade::host {
 // A node, a field, or for a role of many a list of them.
 void read_input(lua_State* L, int index, const InputSpec& role, Application& application);
 
-// A parameter's value as a document: recipes resolved, paths absolute and there, everything else as written. Its type and
-// range are checked by check_param.
+// A parameter's value as a document: recipes resolved, paths absolute and there, everything else as written. Its type
+// and range are checked by check_param.
 Json param_at(lua_State* L, int index, const Param& param, const OpSchema& schema);
 
 // seed, stream, device, label. False if `name` is none of them, or one that this op does not have.

@@ -15,8 +15,8 @@ namespace colonnade::host {
   throw Error(ErrorKind::usage, user_position(L) + message);
 }
 
-// A function of the host as Lua calls it: what it throws becomes a Lua error with the user's position. Lua's own errors are no
-// std::exception and pass.
+// A function of the host as Lua calls it: what it throws becomes a Lua error with the user's position. Lua's own errors
+// are no std::exception and pass.
 template <auto function>
 int guarded(lua_State* L) {
   {
@@ -81,6 +81,8 @@ inline std::string text_at(lua_State* L, int index) {
   return text == nullptr ? std::string() : std::string(text, size);
 }
 
-inline void push_text(lua_State* L, const std::string& text) { lua_pushlstring(L, text.data(), text.size()); }
+inline void push_text(lua_State* L, const std::string& text) {
+  lua_pushlstring(L, text.data(), text.size());
+}
 
 }  // namespace colonnade::host

@@ -20,7 +20,7 @@ struct ArmRun {
   lua_State* thread = nullptr;
   int anchor = LUA_NOREF;  // keeps the coroutine from being collected
   std::uint64_t seed = 0;
-  std::vector<FieldRef> needs;   // as asked for, seeds unbound
+  std::vector<FieldRef> needs;  // as asked for, seeds unbound
   std::vector<Json> answers;
 };
 
@@ -35,14 +35,16 @@ struct StudyContext {
   std::filesystem::path scripts;  // the script library
   NodeFactory nodes;
   StudyDescription description;
-  bool described = false;         // col.study was called
+  bool described = false;          // col.study was called
   std::vector<int> arm_functions;  // by arm: an adaptive arm's function in the registry, or LUA_NOREF
   int metrics_function = LUA_NOREF;
-  ArmRun* running = nullptr;      // the adaptive arm whose coroutine runs now
-  std::set<std::string> noted;    // collisions of a field and a method that were reported
+  ArmRun* running = nullptr;           // the adaptive arm whose coroutine runs now
+  std::set<std::string> noted;         // collisions of a field and a method that were reported
   std::vector<std::string> requiring;  // modules being loaded, outermost first
 };
 
-inline StudyContext& context_of(lua_State* L) { return LuaState::owner_of<StudyContext>(L); }
+inline StudyContext& context_of(lua_State* L) {
+  return LuaState::owner_of<StudyContext>(L);
+}
 
 }  // namespace colonnade::host

@@ -22,7 +22,9 @@ Param optional_text(const std::string& name, const std::string& doc, const std::
   return text(name, doc).fall_back(fallback);
 }
 
-Param flag(const std::string& name, const std::string& doc) { return boolean(name, doc).fall_back(false); }
+Param flag(const std::string& name, const std::string& doc) {
+  return boolean(name, doc).fall_back(false);
+}
 
 OpSchema figure(const std::string& type, std::vector<Param> own, const std::string& axes) {
   OpSchema schema;
@@ -32,7 +34,8 @@ OpSchema figure(const std::string& type, std::vector<Param> own, const std::stri
                    optional_text("from", "a table metric whose rows are drawn; otherwise trials are"),
                    list("arms", ParamType::string, "arms shown; all if empty").fall_back(Json::array()),
                    choice("log", {"", "x", "y", "xy"}, "logarithmic axes").fall_back("")};
-  for (const char axis : axes) schema.params.push_back(optional_text(std::string(1, axis) + "_label", "the axis's label"));
+  for (const char axis : axes)
+    schema.params.push_back(optional_text(std::string(1, axis) + "_label", "the axis's label"));
   for (Param& param : own) schema.params.push_back(std::move(param));
   return schema;
 }
@@ -59,18 +62,21 @@ std::vector<DeclarationKind> make_kinds() {
       {"figure", figure("heatmap", {x, y, z}, "xyz")},
       {"figure", figure("surface", {x, y, z}, "xyz")},
       {"figure", figure("pareto", {x, y, group, better("x_better"), better("y_better")}, "xy")},
-      {"figure", figure("bars", {optional_text("x", "column of the categories", "arm"), several,
-                                 optional_text("group", "column that makes series")}, "xy")},
+      {"figure", figure("bars",
+                        {optional_text("x", "column of the categories", "arm"), several,
+                         optional_text("group", "column that makes series")},
+                        "xy")},
       {"comparison", part("compare", {metric, text("baseline", "the arm that the others are compared with"), log})},
       {"effects", part("effects", {metric, list("factors", ParamType::string, "names in the arms' points"), log})},
       {"target",
-       part("target", {text("name", "what is aimed at"), text("metric", "the metric held against it"),
-                       real("value", "the aim"), choice("better", {"lower", "higher"}, "which direction is good"),
-                       choice("as", {"value", "reduction", "ratio"}, "what of the metric is compared").fall_back("value"),
-                       optional_text("baseline", "the arm that reductions and ratios are of"),
-                       optional_text("arm", "the arm it is asked of; every arm if empty"),
-                       real("cap", "the best that can be reached here").optional(),
-                       optional_text("note", "why there is a cap")})},
+       part(
+           "target",
+           {text("name", "what is aimed at"), text("metric", "the metric held against it"), real("value", "the aim"),
+            choice("better", {"lower", "higher"}, "which direction is good"),
+            choice("as", {"value", "reduction", "ratio"}, "what of the metric is compared").fall_back("value"),
+            optional_text("baseline", "the arm that reductions and ratios are of"),
+            optional_text("arm", "the arm it is asked of; every arm if empty"),
+            real("cap", "the best that can be reached here").optional(), optional_text("note", "why there is a cap")})},
       {"section", part("section", {text("title", "heading"), optional_text("text", "paragraphs"),
                                    list("table", ParamType::string, "metrics shown by arm").fall_back(Json::array())})},
   };
@@ -84,7 +90,8 @@ const std::vector<DeclarationKind>& kinds() {
 // Where a list of names is wanted, one name will do.
 void wrap_single_names(const OpSchema& schema, Json& options) {
   for (const Param& param : schema.params) {
-    const bool single = param.type == ParamType::list && options.contains(param.name) && options[param.name].is_string();
+    const bool single =
+        param.type == ParamType::list && options.contains(param.name) && options[param.name].is_string();
     if (single) options[param.name] = Json::array({options[param.name]});
   }
 }
@@ -137,8 +144,8 @@ void require_name(const Declaration& declaration, const std::string& option, con
                   const std::vector<std::string>& known, const std::string& what) {
   if (std::find(known.begin(), known.end(), name) != known.end()) return;
   const std::string meant = did_you_mean(name, known);
-  throw Error(ErrorKind::usage, fmt::format("{}{} = \"{}\" is no {}{} There are: {}", declaration.position, option, name,
-                                            what, meant.empty() ? "." : meant, joined(known)));
+  throw Error(ErrorKind::usage, fmt::format("{}{} = \"{}\" is no {}{} There are: {}", declaration.position, option,
+                                            name, what, meant.empty() ? "." : meant, joined(known)));
 }
 
 void require_names(const Declaration& declaration, const std::string& option, const std::vector<std::string>& known,
@@ -205,8 +212,9 @@ Json figure_documents(const std::vector<const Declaration*>& figures, const Stud
     const std::string name = document.at("name");
     constexpr const char* kAllowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
     if (name.find_first_not_of(kAllowed) != std::string::npos) {
-      throw Error(ErrorKind::usage, fmt::format("{}{}: name = \"{}\" is to be a file's; allowed: letters, digits, _ and -",
-                                                figure->position, type, name));
+      throw Error(ErrorKind::usage,
+                  fmt::format("{}{}: name = \"{}\" is to be a file's; allowed: letters, digits, _ and -",
+                              figure->position, type, name));
     }
     if (!files.insert(name).second) {
       throw Error(ErrorKind::usage, fmt::format("{}two figures are called '{}'", figure->position, name));

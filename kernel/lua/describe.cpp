@@ -21,7 +21,9 @@ std::string number_text(lua_State* L, int index) {
   return text;
 }
 
-std::string place(const Where& where) { return where.file.empty() ? "" : fmt::format(" ({}:{})", where.file, where.line); }
+std::string place(const Where& where) {
+  return where.file.empty() ? "" : fmt::format(" ({}:{})", where.file, where.line);
+}
 
 std::string described_object(lua_State* L, int index) {
   if (const auto* node = object_at<NodeHandle>(L, index)) return "the node " + described(*node->node);
@@ -37,7 +39,9 @@ std::string described_object(lua_State* L, int index) {
 
 }  // namespace
 
-std::string described(const Node& node) { return node.schema->name + place(node.where); }
+std::string described(const Node& node) {
+  return node.schema->name + place(node.where);
+}
 
 std::string described(const FieldRef& field) {
   return field.node->schema->name + "." + field.field + place(field.node->where);
@@ -46,14 +50,22 @@ std::string described(const FieldRef& field) {
 std::string described(lua_State* L, int index) {
   switch (lua_type(L, index)) {
     case LUA_TNONE:
-    case LUA_TNIL: return "nil";
-    case LUA_TBOOLEAN: return lua_toboolean(L, index) ? "true" : "false";
-    case LUA_TNUMBER: return "the number " + number_text(L, index);
-    case LUA_TSTRING: return "the string '" + shortened(text_at(L, index)) + "'";
-    case LUA_TTABLE: return "a table";
-    case LUA_TFUNCTION: return "a function";
-    case LUA_TUSERDATA: return described_object(L, index);
-    default: return fmt::format("a {}", luaL_typename(L, index));
+    case LUA_TNIL:
+      return "nil";
+    case LUA_TBOOLEAN:
+      return lua_toboolean(L, index) ? "true" : "false";
+    case LUA_TNUMBER:
+      return "the number " + number_text(L, index);
+    case LUA_TSTRING:
+      return "the string '" + shortened(text_at(L, index)) + "'";
+    case LUA_TTABLE:
+      return "a table";
+    case LUA_TFUNCTION:
+      return "a function";
+    case LUA_TUSERDATA:
+      return described_object(L, index);
+    default:
+      return fmt::format("a {}", luaL_typename(L, index));
   }
 }
 
@@ -71,11 +83,16 @@ std::string joined(const std::vector<std::string>& names) {
 
 std::string plain_text(lua_State* L, int index) {
   switch (lua_type(L, index)) {
-    case LUA_TSTRING: return text_at(L, index);
-    case LUA_TNUMBER: return number_text(L, index);
-    case LUA_TNIL: return "nil";
-    case LUA_TBOOLEAN: return lua_toboolean(L, index) ? "true" : "false";
-    default: break;
+    case LUA_TSTRING:
+      return text_at(L, index);
+    case LUA_TNUMBER:
+      return number_text(L, index);
+    case LUA_TNIL:
+      return "nil";
+    case LUA_TBOOLEAN:
+      return lua_toboolean(L, index) ? "true" : "false";
+    default:
+      break;
   }
   if (const auto* node = object_at<NodeHandle>(L, index)) return "node: " + node->node->short_name();
   if (const auto* field = object_at<FieldHandle>(L, index)) {

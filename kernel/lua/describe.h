@@ -21,8 +21,8 @@ std::string listed_fields(const OpSchema& schema);
 // "a, b, c", or "none".
 std::string joined(const std::vector<std::string>& names);
 
-// What a value is to a script, without anything that changes from process to process: a number as Lua writes it, "table",
-// "node: train 3f2a1c".
+// What a value is to a script, without anything that changes from process to process: a number as Lua writes it,
+// "table", "node: train 3f2a1c".
 std::string plain_text(lua_State* L, int index);
 
 }  // namespace colonnade::host

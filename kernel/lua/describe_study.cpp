@@ -14,7 +14,7 @@ namespace colonnade::host {
 
 namespace {
 
-const std::vector<std::string> study_fields = {"name",   "question", "seeds",   "arms",
+const std::vector<std::string> study_fields = {"name",    "question", "seeds",   "arms",
                                                "metrics", "shared",   "figures", "report"};
 const std::vector<std::string> arm_fields = {"name", "model", "point"};
 constexpr int kStudyTable = 1;
@@ -62,7 +62,8 @@ std::vector<std::uint64_t> study_seeds(lua_State* L) {
     return {0};
   }
   const lua_Integer length = type == LUA_TTABLE ? array_length(L, -1) : -1;
-  if (length <= 0) raise(L, fmt::format("study: seeds is {}; allowed: a list of integers, {{0, 1, 2}}", described(L, -1)));
+  if (length <= 0)
+    raise(L, fmt::format("study: seeds is {}; allowed: a list of integers, {{0, 1, 2}}", described(L, -1)));
   std::vector<std::uint64_t> seeds;
   for (lua_Integer i = 1; i <= length; ++i) {
     lua_rawgeti(L, -1, i);
@@ -129,8 +130,8 @@ void add_arm(lua_State* L, const std::string& name, const Json& point) {
   } else {
     arm.output = field_at(L, -1);
     if (!arm.output) {
-      raise(L, fmt::format("study: arm '{}' is {}; allowed: a node, a field, or a function(trial) that returns one", name,
-                           described(L, -1)));
+      raise(L, fmt::format("study: arm '{}' is {}; allowed: a node, a field, or a function(trial) that returns one",
+                           name, described(L, -1)));
     }
     arm.metrics = metrics_of_model(L, name, point);
   }
@@ -142,7 +143,8 @@ void add_arm(lua_State* L, const std::string& name, const Json& point) {
 void add_entry(lua_State* L, std::string name, bool named_by_key) {
   if (!lua_istable(L, -1)) {
     if (!named_by_key) {
-      raise(L, fmt::format("study: {} is {}; allowed: {{name = ..., model = ..., point = {{...}}}}", name, described(L, -1)));
+      raise(L, fmt::format("study: {} is {}; allowed: {{name = ..., model = ..., point = {{...}}}}", name,
+                           described(L, -1)));
     }
     return add_arm(L, name, Json::object());
   }
@@ -163,8 +165,9 @@ void add_entry(lua_State* L, std::string name, bool named_by_key) {
 
 void read_arms(lua_State* L) {
   if (push_field(L, kStudyTable, "arms") != LUA_TTABLE) {
-    raise(L, fmt::format("study: arms is {}; allowed: a table {{name = node, ...}} or a list of {{name =, model =, point =}}",
-                         described(L, -1)));
+    raise(L, fmt::format(
+                 "study: arms is {}; allowed: a table {{name = node, ...}} or a list of {{name =, model =, point =}}",
+                 described(L, -1)));
   }
   const int arms = lua_gettop(L);
   const lua_Integer length = array_length(L, arms);
@@ -189,8 +192,9 @@ void read_metrics_function(lua_State* L) {
     return;
   }
   if (type != LUA_TNIL) {
-    raise(L, fmt::format("study: metrics is {}; allowed: a function(model, arm) that returns a table of nodes and fields",
-                         described(L, -1)));
+    raise(L,
+          fmt::format("study: metrics is {}; allowed: a function(model, arm) that returns a table of nodes and fields",
+                      described(L, -1)));
   }
   lua_pop(L, 1);
 }
@@ -233,9 +237,10 @@ std::vector<MetricRef> metrics_of_model(lua_State* L, const std::string& arm, co
   if (function == LUA_NOREF) {
     metrics = own_metrics(output, object_at<NodeHandle>(L, model) != nullptr);
     if (metrics.empty()) {
-      raise(L, fmt::format("study: arm '{}' is {}, which gives {}; a study of such arms needs metrics = function(model) ... "
-                           "end",
-                           arm, described(output), output_of(output).type));
+      raise(L, fmt::format(
+                   "study: arm '{}' is {}, which gives {}; a study of such arms needs metrics = function(model) ... "
+                   "end",
+                   arm, described(output), output_of(output).type));
     }
   } else {
     lua_rawgeti(L, LUA_REGISTRYINDEX, function);

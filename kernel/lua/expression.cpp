@@ -34,7 +34,9 @@ class State {
   lua_State* state_;
 };
 
-void stop_endless(lua_State* L, lua_Debug*) { luaL_error(L, "it does not end"); }
+void stop_endless(lua_State* L, lua_Debug*) {
+  luaL_error(L, "it does not end");
+}
 
 void push_variables(lua_State* L, const Json& params) {
   lua_newtable(L);
@@ -76,7 +78,8 @@ double evaluate_expression(const std::string& lua_expression, const Json& params
   lua_pushcfunction(L, &guarded<evaluate>);
   lua_pushlightuserdata(L, &request);
   if (lua_pcall(L, 1, 0, 0) == LUA_OK) return request.result;
-  throw Error(ErrorKind::environment, fmt::format("the expression '{}' cannot be evaluated: {}", lua_expression, text_at(L, -1)));
+  throw Error(ErrorKind::environment,
+              fmt::format("the expression '{}' cannot be evaluated: {}", lua_expression, text_at(L, -1)));
 }
 
 }  // namespace colonnade::host

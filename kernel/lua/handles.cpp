@@ -107,8 +107,9 @@ int call_recipe(lua_State* L) {
   if (has_subject) give_first_input(L, 2, application);
   const int table = has_subject ? 3 : 2;
   if (count > table || (count == table && !lua_istable(L, table)) || count < 2) {
-    raise(L, fmt::format("a recipe of {} takes its first input '{}' and perhaps a table; found {}", application.schema->name,
-                         application.schema->inputs.front().role, described(L, count > table ? count : table)));
+    raise(L, fmt::format("a recipe of {} takes its first input '{}' and perhaps a table; found {}",
+                         application.schema->name, application.schema->inputs.front().role,
+                         described(L, count > table ? count : table)));
   }
   if (count == table) read_arguments(L, table, application);
   push_applied(L, std::move(application));
@@ -151,7 +152,8 @@ int equal_nodes(lua_State* L) {
 int equal_fields(lua_State* L) {
   const auto* a = object_at<FieldHandle>(L, 1);
   const auto* b = object_at<FieldHandle>(L, 2);
-  lua_pushboolean(L, a != nullptr && b != nullptr && a->field.node == b->field.node && a->field.field == b->field.field);
+  lua_pushboolean(L,
+                  a != nullptr && b != nullptr && a->field.node == b->field.node && a->field.field == b->field.field);
   return 1;
 }
 

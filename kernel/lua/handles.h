@@ -68,7 +68,8 @@ void register_handles(lua_State* L);
 // The node or field at `index` as a field: a node is its first output. No value for anything else.
 std::optional<FieldRef> field_at(lua_State* L, int index);
 
-// Whether a field of this type can be used where `wanted` is; "any" fits on either side and is checked when it is evaluated.
+// Whether a field of this type can be used where `wanted` is; "any" fits on either side and is checked when it is
+// evaluated.
 bool type_fits(const std::string& given, const std::string& wanted);
 const OutputSpec& output_of(const FieldRef& field);
 

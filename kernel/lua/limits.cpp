@@ -15,14 +15,18 @@ namespace {
 
 std::atomic<bool> interrupt_asked = false;
 
-constexpr int kHookPeriod = 1000;  // instructions
+constexpr int kHookPeriod = 1000;           // instructions
 constexpr double kInterruptPatience = 0.5;  // seconds in one function in C after Ctrl-C
 constexpr int kExitUsage = 2, kExitInterrupted = 130;
 
 }  // namespace
 
-void interrupt_lua() { interrupt_asked = true; }
-void clear_lua_interrupt() { interrupt_asked = false; }
+void interrupt_lua() {
+  interrupt_asked = true;
+}
+void clear_lua_interrupt() {
+  interrupt_asked = false;
+}
 
 LuaLimiter::LuaLimiter(LuaLimits limits, std::function<std::string(const std::string&)> display)
     : limits_(limits), display_(std::move(display)), watchdog_([this] { watch(); }) {}
@@ -47,9 +51,10 @@ void* LuaLimiter::allocate(void* limiter, void* block, std::size_t old_size, std
   if (new_size > old_size && self.used_ + (new_size - old_size) > self.limits_.memory) {
     if (self.refused_ && self.running_ != nullptr && self.exceeded_.empty()) {
       constexpr std::size_t kMebibyte = std::size_t{1} << 20;
-      self.exceed(self.running_, fmt::format("the study needs more than {} MiB of memory in Lua; large data belongs into "
-                                             "the values of ops",
-                                             self.limits_.memory / kMebibyte));
+      self.exceed(self.running_,
+                  fmt::format("the study needs more than {} MiB of memory in Lua; large data belongs into "
+                              "the values of ops",
+                              self.limits_.memory / kMebibyte));
     }
     self.refused_ = true;
     return nullptr;
@@ -139,7 +144,8 @@ void LuaLimiter::watch() {
   }
 }
 
-// Nothing can stop a function in C but the end of the process. The store and the journal are safe against that at any moment.
+// Nothing can stop a function in C but the end of the process. The store and the journal are safe against that at any
+// moment.
 void LuaLimiter::end_process() {
   if (interrupt_asked) _exit(kExitInterrupted);
   const std::string message =

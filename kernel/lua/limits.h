@@ -15,20 +15,22 @@ namespace colonnade::host {
 
 // What one call into Lua may use before it is ended.
 struct LuaLimits {
-  std::size_t memory = std::size_t{256} << 20;   // bytes of the whole state
-  std::uint64_t instructions = 1'000'000'000;    // of the virtual machine, a call
-  double seconds = 10;                           // in one function written in C, which no hook can stop
+  std::size_t memory = std::size_t{256} << 20;  // bytes of the whole state
+  std::uint64_t instructions = 1'000'000'000;   // of the virtual machine, a call
+  double seconds = 10;                          // in one function written in C, which no hook can stop
 };
 
-// Asks Lua that is running in any state to end; async-signal-safe. A call that is ended so throws Cancelled. Stays in force
-// until `clear_lua_interrupt`.
+// Asks Lua that is running in any state to end; async-signal-safe. A call that is ended so throws Cancelled. Stays in
+// force until `clear_lua_interrupt`.
 void interrupt_lua();
 void clear_lua_interrupt();
 
-// Holds one Lua state to its limits: it is the state's allocator, its hook and a watchdog thread. A script cannot swallow a
-// limit with pcall: once exceeded, the hook raises again at every instruction until the call into Lua has ended.
+// Holds one Lua state to its limits: it is the state's allocator, its hook and a watchdog thread. A script cannot
+// swallow a limit with pcall: once exceeded, the hook raises again at every instruction until the call into Lua has
+// ended.
 //
-// `display` turns a message that starts with a chunk's name into one for the user; the watchdog calls it on its own thread.
+// `display` turns a message that starts with a chunk's name into one for the user; the watchdog calls it on its own
+// thread.
 class LuaLimiter {
  public:
   LuaLimiter(LuaLimits limits, std::function<std::string(const std::string&)> display);
@@ -67,7 +69,7 @@ class LuaLimiter {
 
   std::atomic<std::int64_t> last_tick_ = 0;
   std::atomic<bool> active_ = false;
-  std::mutex mutex_;  // guards what follows
+  std::mutex mutex_;                 // guards what follows
   std::string function_, position_;  // the function in C that was called last, and from where
   bool stop_ = false;
   std::condition_variable wake_;

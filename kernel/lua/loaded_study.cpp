@@ -39,7 +39,8 @@ std::string definition(lua_State* L, int function) {
 // The number of the last line that is not empty.
 std::ptrdiff_t last_line(const std::string& text) {
   const std::size_t end = text.find_last_not_of("\n\r\t ");
-  return end == std::string::npos ? 1 : std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(end), '\n') + 1;
+  return end == std::string::npos ? 1
+                                  : std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(end), '\n') + 1;
 }
 
 class LuaStudy final : public LoadedStudy {
@@ -82,8 +83,8 @@ class LuaStudy final : public LoadedStudy {
     return step(arm, seed, [&] {
       ArmRun& run = runs_.at({arm, seed});
       if (values.size() != run.needs.size()) {
-        throw Error(ErrorKind::environment, fmt::format("an arm waits for {} values and was given {}", run.needs.size(),
-                                                        values.size()));
+        throw Error(ErrorKind::environment,
+                    fmt::format("an arm waits for {} values and was given {}", run.needs.size(), values.size()));
       }
       run.answers = values;
       return 0;
@@ -113,8 +114,8 @@ class LuaStudy final : public LoadedStudy {
                                                                chunk, last_line(text), found)));
   }
 
-  // Prepares by `prepare` (which gives the number of arguments on the coroutine), then runs the arm up to its next question or
-  // its end.
+  // Prepares by `prepare` (which gives the number of arguments on the coroutine), then runs the arm up to its next
+  // question or its end.
   template <typename Prepare>
   AdaptiveStep step(std::size_t arm, std::uint64_t seed, Prepare prepare) {
     AdaptiveStep result;
@@ -151,7 +152,8 @@ class LuaStudy final : public LoadedStudy {
       try {
         const std::optional<FieldRef> output = field_at(L, -1);
         if (!output) {
-          raise(L, fmt::format("arm '{}' returned {}; allowed: a node or a field", described_arm.name, described(L, -1)));
+          raise(L,
+                fmt::format("arm '{}' returned {}; allowed: a node or a field", described_arm.name, described(L, -1)));
         }
         result.output = context_.nodes.bind(*output, run.seed);
         result.metrics = metrics_of_model(L, described_arm.name, described_arm.point);

@@ -13,7 +13,9 @@ namespace colonnade::host {
 
 namespace {
 
-bool is_reportable(const std::string& type) { return type == "scalar" || type == "table" || type == "record"; }
+bool is_reportable(const std::string& type) {
+  return type == "scalar" || type == "table" || type == "record";
+}
 
 bool is_metric_name(const std::string& name) {
   constexpr const char* kAllowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_";
@@ -29,7 +31,8 @@ void add_node(lua_State* L, const std::string& name, const NodeRef& node, std::v
     raise(L, fmt::format("metric '{}' is {}, which gives {}: there is no scalar, table or record to report", name,
                          described(*node), listed_fields(*node->schema)));
   }
-  const auto scalars = std::count_if(outputs.begin(), outputs.end(), [](const auto* output) { return output->type == "scalar"; });
+  const auto scalars =
+      std::count_if(outputs.begin(), outputs.end(), [](const auto* output) { return output->type == "scalar"; });
   for (const OutputSpec* output : outputs) {
     const bool stands_for_node = outputs.size() == 1 || (scalars == 1 && output->type == "scalar");
     metrics.push_back({stands_for_node ? name : name + "." + output->name, {node, output->name}});

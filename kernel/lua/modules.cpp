@@ -120,10 +120,11 @@ int require_module(lua_State* L) {
     const ModuleFile module = locate(context, name);
     std::error_code error;
     if (!is_module_name(name) || !fs::is_regular_file(module.file, error)) {
-      raise(L, fmt::format("there is no module '{}'{}{} A module is a Lua file in the study's folder, or 'colonnade.NAME' of "
-                           "the script library",
-                           name, did_you_mean(name, known_modules(context)),
-                           nearest_name(name, known_modules(context)).empty() ? "." : ""));
+      raise(L, fmt::format(
+                   "there is no module '{}'{}{} A module is a Lua file in the study's folder, or 'colonnade.NAME' of "
+                   "the script library",
+                   name, did_you_mean(name, known_modules(context)),
+                   nearest_name(name, known_modules(context)).empty() ? "." : ""));
     }
     if (std::find(context.requiring.begin(), context.requiring.end(), name) != context.requiring.end()) {
       raise(L, fmt::format("a cycle of modules: {} requires {}", fmt::join(context.requiring, " requires "), name));

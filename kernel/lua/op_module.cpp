@@ -57,7 +57,9 @@ int named_op(lua_State* L) {
   return 1;
 }
 
-const char* kind_of_setting(const Json& value) { return value.is_number() ? "number" : value.type_name(); }
+const char* kind_of_setting(const Json& value) {
+  return value.is_number() ? "number" : value.type_name();
+}
 
 int read_setting(lua_State* L) {
   StudyContext& context = context_of(L);
@@ -84,7 +86,9 @@ int read_setting(lua_State* L) {
   return 1;
 }
 
-int fail_at_user(lua_State* L) { raise(L, lua_type(L, 1) == LUA_TSTRING ? text_at(L, 1) : described(L, 1)); }
+int fail_at_user(lua_State* L) {
+  raise(L, lua_type(L, 1) == LUA_TSTRING ? text_at(L, 1) : described(L, 1));
+}
 
 int kind_of_value(lua_State* L) {
   luaL_checkany(L, 1);
@@ -93,12 +97,17 @@ int kind_of_value(lua_State* L) {
   return 1;
 }
 
-const luaL_Reg functions[] = {{"study", &guarded<describe_study>}, {"op", &guarded<named_op>},
-                              {"setting", &guarded<read_setting>}, {"values", &guarded<await_values>},
-                              {"fail", &guarded<fail_at_user>},    {"kind", &guarded<kind_of_value>},
+const luaL_Reg functions[] = {{"study", &guarded<describe_study>},
+                              {"op", &guarded<named_op>},
+                              {"setting", &guarded<read_setting>},
+                              {"values", &guarded<await_values>},
+                              {"fail", &guarded<fail_at_user>},
+                              {"kind", &guarded<kind_of_value>},
                               {nullptr, nullptr}};
 
-std::vector<std::string> host_names(lua_State* L) { return string_keys(L, lua_upvalueindex(1), "the module"); }
+std::vector<std::string> host_names(lua_State* L) {
+  return string_keys(L, lua_upvalueindex(1), "the module");
+}
 
 // Upvalue: the host's functions.
 int index_module(lua_State* L) {
@@ -112,8 +121,8 @@ int index_module(lua_State* L) {
     return 1;
   }
   if (ops.size() > 1) {
-    raise(L, fmt::format("'{}' is offered by several plugins: '{}', '{}'; write col.op \"{}\" {{...}}", name, ops[0]->id(),
-                         ops[1]->id(), ops[0]->id()));
+    raise(L, fmt::format("'{}' is offered by several plugins: '{}', '{}'; write col.op \"{}\" {{...}}", name,
+                         ops[0]->id(), ops[1]->id(), ops[0]->id()));
   }
   std::vector<std::string> names = op_names(catalogue, false);
   for (const std::string& own : host_names(L)) names.push_back(own);

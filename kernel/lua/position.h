@@ -9,8 +9,8 @@
 
 namespace colonnade::host {
 
-// Chunks are named "@" and the file relative to the study's folder; those of the script library "@colonnade/grid.lua". A
-// user's position is the innermost frame that is in neither C nor the library.
+// Chunks are named "@" and the file relative to the study's folder; those of the script library "@colonnade/grid.lua".
+// A user's position is the innermost frame that is in neither C nor the library.
 
 constexpr const char* library_prefix = "@colonnade/";
 

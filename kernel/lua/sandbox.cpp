@@ -20,10 +20,10 @@ namespace {
 // Addresses of these are keys in the registry: the table of what exists, and the one that scripts see.
 const char existing_key = 0, visible_key = 0;
 
-constexpr std::array basic_names = {"assert", "error",  "getmetatable", "ipairs",   "pcall",  "rawequal", "rawget",
-                                    "rawlen", "rawset", "select",       "tonumber", "type",   "xpcall",   "_VERSION"};
-constexpr std::array absent_names = {"collectgarbage", "coroutine", "debug",    "dofile",
-                                     "io",             "loadfile",  "loadstring", "os", "package"};
+constexpr std::array basic_names = {"assert", "error",  "getmetatable", "ipairs",   "pcall", "rawequal", "rawget",
+                                    "rawlen", "rawset", "select",       "tonumber", "type",  "xpcall",   "_VERSION"};
+constexpr std::array absent_names = {"collectgarbage", "coroutine",  "debug", "dofile", "io",
+                                     "loadfile",       "loadstring", "os",    "package"};
 
 int plain_tostring(lua_State* L) {
   luaL_checkany(L, 1);
@@ -79,8 +79,9 @@ int format_text(lua_State* L) {
 
 int draw_random(lua_State* L) {
   if (lua_pushthread(L) == 0) {
-    raise(L, "math.random draws numbers in the order of execution, which differs between runs of an adaptive arm; use "
-             "trial.random(i)");
+    raise(L,
+          "math.random draws numbers in the order of execution, which differs between runs of an adaptive arm; use "
+          "trial.random(i)");
   }
   lua_pop(L, 1);
   const int count = lua_gettop(L);
@@ -96,7 +97,8 @@ int set_metatable(lua_State* L) {
     for (const char* refused : {"__gc", "__mode"}) {
       lua_pushstring(L, refused);
       if (lua_rawget(L, 2) != LUA_TNIL) {
-        raise(L, fmt::format("setmetatable: '{}' depends on when memory is collected, which differs between runs", refused));
+        raise(L, fmt::format("setmetatable: '{}' depends on when memory is collected, which differs between runs",
+                             refused));
       }
       lua_pop(L, 1);
     }
@@ -138,7 +140,8 @@ int read_global(lua_State* L) {
   if (lua_rawget(L, -2) != LUA_TNIL) return 1;
   const std::string name = plain_text(L, 2);
   if (std::find(absent_names.begin(), absent_names.end(), name) != absent_names.end()) {
-    raise(L, fmt::format("'{}' does not exist in studies: a study only describes, it has no files, clock or processes", name));
+    raise(L, fmt::format("'{}' does not exist in studies: a study only describes, it has no files, clock or processes",
+                         name));
   }
   std::vector<std::string> names = visible_locals(L);
   for (const std::string& global : existing_names(L)) names.push_back(global);
@@ -242,6 +245,8 @@ void add_global(lua_State* L, const char* name) {
   lua_pop(L, 1);
 }
 
-void push_globals(lua_State* L) { lua_rawgetp(L, LUA_REGISTRYINDEX, &visible_key); }
+void push_globals(lua_State* L) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &visible_key);
+}
 
 }  // namespace colonnade::host

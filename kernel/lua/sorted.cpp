@@ -1,4 +1,5 @@
-// pairs and next in the order of their keys, and a sort that does not consult the clock as Lua's own does for long tables.
+// pairs and next in the order of their keys, and a sort that does not consult the clock as Lua's own does for long
+// tables.
 
 #include <utility>
 #include <vector>

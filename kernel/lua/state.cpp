@@ -69,9 +69,13 @@ LuaState::LuaState(LuaLimits limits, void* owner, std::string folder)
   *static_cast<LuaState**>(lua_getextraspace(main_)) = this;
 }
 
-LuaState::~LuaState() { lua_close(main_); }
+LuaState::~LuaState() {
+  lua_close(main_);
+}
 
-LuaState& LuaState::of(lua_State* L) { return **static_cast<LuaState**>(lua_getextraspace(L)); }
+LuaState& LuaState::of(lua_State* L) {
+  return **static_cast<LuaState**>(lua_getextraspace(L));
+}
 
 void LuaState::call(int arguments, int results) {
   const int function = lua_gettop(main_) - arguments;

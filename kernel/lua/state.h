@@ -15,8 +15,8 @@ namespace colonnade::host {
 // A Lua state under limits, without any library yet. One thread at a time.
 class LuaState {
  public:
-  // `owner` is what bindings need of the host, found again by `owner_of`. `folder` opens the file names in messages, as the
-  // user wrote it ("studies/pillars", "" for the working folder).
+  // `owner` is what bindings need of the host, found again by `owner_of`. `folder` opens the file names in messages, as
+  // the user wrote it ("studies/pillars", "" for the working folder).
   LuaState(LuaLimits limits, void* owner, std::string folder);
   ~LuaState();
   LuaState(const LuaState&) = delete;
@@ -30,11 +30,12 @@ class LuaState {
     return *static_cast<Owner*>(of(L).owner_);
   }
 
-  // Calls the function that lies below its `arguments` on the main thread's stack and leaves its `results` there. Throws
-  // Error(usage) with a complete message and the way the study got there, or Cancelled.
+  // Calls the function that lies below its `arguments` on the main thread's stack and leaves its `results` there.
+  // Throws Error(usage) with a complete message and the way the study got there, or Cancelled.
   void call(int arguments, int results);
 
-  // Runs host code that makes Lua values on the main thread, so that a failure there is an Error and not the process's end.
+  // Runs host code that makes Lua values on the main thread, so that a failure there is an Error and not the process's
+  // end.
   void run(const std::function<void(lua_State*)>& body);
 
   enum class Resumed { yielded, returned };

@@ -39,7 +39,8 @@ bool key_at(lua_State* L, int index, Key& key) {
       key.rank = 2;
       key.text = text_at(L, index);
       return true;
-    default: return false;
+    default:
+      return false;
   }
 }
 
@@ -59,9 +60,10 @@ std::vector<Key> sorted_keys(lua_State* L, int index) {
     lua_pop(L, 1);
     Key key;
     if (!key_at(L, -1, key)) {
-      raise(L, fmt::format("a table with {} as a key has no order that is the same in every run; use strings or numbers as "
-                           "keys",
-                           described(L, -1)));
+      raise(L, fmt::format(
+                   "a table with {} as a key has no order that is the same in every run; use strings or numbers as "
+                   "keys",
+                   described(L, -1)));
     }
     keys.push_back(std::move(key));
   }
@@ -114,14 +116,19 @@ Json convert(lua_State* L, int index, const std::string& what, std::vector<const
   luaL_checkstack(L, kStackNeeded, "a table is nested too deeply");
   switch (lua_type(L, index)) {
     case LUA_TNONE:
-    case LUA_TNIL: return nullptr;
-    case LUA_TBOOLEAN: return lua_toboolean(L, index) != 0;
+    case LUA_TNIL:
+      return nullptr;
+    case LUA_TBOOLEAN:
+      return lua_toboolean(L, index) != 0;
     case LUA_TNUMBER:
       if (lua_isinteger(L, index)) return static_cast<std::int64_t>(lua_tointeger(L, index));
       return lua_tonumber(L, index);
-    case LUA_TSTRING: return text_at(L, index);
-    case LUA_TTABLE: return convert_table(L, index, what, path);
-    default: break;
+    case LUA_TSTRING:
+      return text_at(L, index);
+    case LUA_TTABLE:
+      return convert_table(L, index, what, path);
+    default:
+      break;
   }
   raise(L, fmt::format("{} is {}; allowed: booleans, numbers, strings and tables of them", what, described(L, index)));
 }
@@ -173,11 +180,19 @@ Json json_at(lua_State* L, int index, const std::string& what) {
 void push_json(lua_State* L, const Json& document) {
   luaL_checkstack(L, kStackNeeded, "a document is nested too deeply");
   switch (document.type()) {
-    case Json::value_t::boolean: lua_pushboolean(L, document.get<bool>()); return;
+    case Json::value_t::boolean:
+      lua_pushboolean(L, document.get<bool>());
+      return;
     case Json::value_t::number_integer:
-    case Json::value_t::number_unsigned: lua_pushinteger(L, document.get<lua_Integer>()); return;
-    case Json::value_t::number_float: lua_pushnumber(L, document.get<double>()); return;
-    case Json::value_t::string: push_text(L, document.get_ref<const std::string&>()); return;
+    case Json::value_t::number_unsigned:
+      lua_pushinteger(L, document.get<lua_Integer>());
+      return;
+    case Json::value_t::number_float:
+      lua_pushnumber(L, document.get<double>());
+      return;
+    case Json::value_t::string:
+      push_text(L, document.get_ref<const std::string&>());
+      return;
     case Json::value_t::array: {
       lua_createtable(L, static_cast<int>(document.size()), 0);
       lua_Integer position = 0;
@@ -195,7 +210,8 @@ void push_json(lua_State* L, const Json& document) {
         lua_rawset(L, -3);
       }
       return;
-    default: lua_pushnil(L);
+    default:
+      lua_pushnil(L);
   }
 }
 

@@ -25,9 +25,13 @@ OpSchema drawing(OpSchema schema) {
   return schema;
 }
 
-InputSpec input(const std::string& role, const std::string& type) { return {role, type, "an input", false, false}; }
+InputSpec input(const std::string& role, const std::string& type) {
+  return {role, type, "an input", false, false};
+}
 
-OutputSpec output(const std::string& name, const std::string& type) { return {name, type, "an output"}; }
+OutputSpec output(const std::string& name, const std::string& type) {
+  return {name, type, "an output"};
+}
 
 std::vector<OpSchema> make_ops() {
   const InputSpec model = input("model", "model");
@@ -36,7 +40,8 @@ std::vector<OpSchema> make_ops() {
       op("text", "text", {}, {output("train", "tokens"), output("valid", "tokens"), output("test", "tokens")},
          {path("path", "a folder"), choice("vocabulary", {"bytes", "words"}, "tokens").fall_back("bytes")}),
       drawing(op("mamba", "mamba", {}, {changed},
-                 {integer("d_model", "width").range(8, 4096).fall_back(64), integer("layers", "depth").range(1, 100).fall_back(2)})),
+                 {integer("d_model", "width").range(8, 4096).fall_back(64),
+                  integer("layers", "depth").range(1, 100).fall_back(2)})),
       drawing(op("train", "train", {model, input("data", "tokens")}, {changed, output("curve", "table")},
                  {integer("steps", "steps").range(1, std::nullopt), real("lr", "step size").above(0).fall_back(0.001),
                   list("betas", ParamType::real, "decay").range(0, 1).fall_back(Json::array({0.9, 0.95}))})),
@@ -108,6 +113,8 @@ class FakeCatalogue final : public Catalogue {
 
 }  // namespace
 
-std::unique_ptr<Catalogue> make_fake_catalogue() { return std::make_unique<FakeCatalogue>(); }
+std::unique_ptr<Catalogue> make_fake_catalogue() {
+  return std::make_unique<FakeCatalogue>();
+}
 
 }  // namespace colonnade::host

@@ -17,7 +17,9 @@ namespace colonnade::host {
 
 namespace fs = std::filesystem;
 
-fs::path lua_test_folder() { return fs::path(COLONNADE_TEST_SOURCE_DIR) / "tests" / "kernel" / "lua"; }
+fs::path lua_test_folder() {
+  return fs::path(COLONNADE_TEST_SOURCE_DIR) / "tests" / "kernel" / "lua";
+}
 
 LuaLimits test_limits() {
   LuaLimits limits;
@@ -48,9 +50,13 @@ WrittenStudy::WrittenStudy(const std::string& text) {
   std::ofstream(folder_ / "study.lua") << text;
 }
 
-WrittenStudy::~WrittenStudy() { fs::remove_all(folder_); }
+WrittenStudy::~WrittenStudy() {
+  fs::remove_all(folder_);
+}
 
-std::unique_ptr<LoadedStudy> WrittenStudy::load() const { return load_test_study(folder_); }
+std::unique_ptr<LoadedStudy> WrittenStudy::load() const {
+  return load_test_study(folder_);
+}
 
 std::string WrittenStudy::error() const {
   try {
@@ -75,7 +81,10 @@ FieldRef built(const LoadedStudy& study, const std::string& arm) {
 }
 
 Ran run_hidden(const std::string& test_case) {
-  const std::string command = fs::read_symlink("/proc/self/exe").string() + " '" + test_case + "' 2>&1";
+  // A process that the watchdog ends leaves its study behind: in a folder that goes with this call.
+  const WrittenStudy scratch("");
+  const std::string command = "TMPDIR=" + scratch.folder().string() + " " +
+                              fs::read_symlink("/proc/self/exe").string() + " '" + test_case + "' 2>&1";
   FILE* pipe = ::popen(command.c_str(), "r");
   REQUIRE(pipe != nullptr);
   Ran ran;

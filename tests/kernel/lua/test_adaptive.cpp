@@ -14,20 +14,24 @@ local col = require "colonnade"
 local base = col.mamba {}
 return col.study { seeds = { 0, 1 }, arms = { it = { model = function(trial)
 )" + body + R"(
-end, point = { start = 2 } } } )" + (metrics.empty() ? "" : ", metrics = " + metrics) + " }").load();
+end, point = { start = 2 } } } )" +
+                      (metrics.empty() ? "" : ", metrics = " + metrics) + " }")
+      .load();
 }
 
 }  // namespace
 
 TEST_CASE("An adaptive arm goes on when its value is known", "[lua]") {
-  const auto study = adaptive(R"(
+  const auto study =
+      adaptive(R"(
   local rank = trial.point.start
   for step = 1, 2 do
     local size = base:lora { rank = rank }:size {}
     if size.stored:value() > 10 then rank = rank * 2 else rank = rank + 1 end
   end
   return base:lora { rank = rank }
-)", "function(model, arm) return { size = model:size {}, nominal = model:size {}.nominal } end");
+)",
+               "function(model, arm) return { size = model:size {}, nominal = model:size {}.nominal } end");
   REQUIRE(study->description().arms.size() == 1);
   CHECK(study->description().arms[0].adaptive);
   CHECK(study->description().draws_seed);

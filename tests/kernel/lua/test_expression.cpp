@@ -6,7 +6,8 @@
 namespace colonnade::host {
 
 TEST_CASE("Expressions are over an op's parameters", "[lua]") {
-  const Json params = {{"steps", 10}, {"batch", 4}, {"lr", 0.5}, {"levels", {1, 2, 3}}, {"limit", nullptr}, {"name", "x"}};
+  const Json params = {{"steps", 10},         {"batch", 4},       {"lr", 0.5},
+                       {"levels", {1, 2, 3}}, {"limit", nullptr}, {"name", "x"}};
   CHECK(evaluate_expression("steps * batch", params) == 40);
   CHECK(evaluate_expression("math.max(steps, 100) * lr + #levels", params) == 53);
   CHECK(evaluate_expression("floor(sqrt(steps)) + (limit or 7)", params) == 10);

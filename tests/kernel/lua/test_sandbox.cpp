@@ -8,7 +8,9 @@ namespace colonnade::host {
 namespace {
 
 // What an expression gives in a study, as text.
-std::string evaluated(const std::string& lines) { return WrittenStudy("error(tostring((function() " + lines + " end)()), 0)").error(); }
+std::string evaluated(const std::string& lines) {
+  return WrittenStudy("error(tostring((function() " + lines + " end)()), 0)").error();
+}
 
 }  // namespace
 
@@ -16,21 +18,25 @@ TEST_CASE("pairs and next follow the keys: booleans, numbers, strings", "[lua]")
   const std::string list = "local t, s = { z = 1, a = 1, [10] = 1, [2] = 1, [1.5] = 1, [false] = 1, [true] = 1 }, '' ";
   CHECK_THAT(evaluated(list + "for k in pairs(t) do s = s .. tostring(k) .. ' ' end return s"),
              Catch::EndsWith("false true 1.5 2 10 a z "));
-  CHECK_THAT(evaluated(list + "local k = next(t) while k ~= nil do s = s .. tostring(k) .. ' ' k = next(t, k) end return s"),
-             Catch::EndsWith("false true 1.5 2 10 a z "));
+  CHECK_THAT(
+      evaluated(list + "local k = next(t) while k ~= nil do s = s .. tostring(k) .. ' ' k = next(t, k) end return s"),
+      Catch::EndsWith("false true 1.5 2 10 a z "));
   CHECK_THAT(evaluated("local n = 0 for k in pairs({ 1, 2, 3 }) do n = n + k end return n"), Catch::EndsWith("6"));
   CHECK_THAT(evaluated("return next({})"), Catch::EndsWith("nil"));
 }
 
 TEST_CASE("Entries may be cleared while pairs goes over them", "[lua]") {
-  CHECK_THAT(evaluated("local t, s = { a = 1, b = 2, c = 3 }, '' for k in pairs(t) do s = s .. k t.b = nil end return s"),
-             Catch::EndsWith("ac"));
+  CHECK_THAT(
+      evaluated("local t, s = { a = 1, b = 2, c = 3 }, '' for k in pairs(t) do s = s .. k t.b = nil end return s"),
+      Catch::EndsWith("ac"));
 }
 
 TEST_CASE("__pairs is honoured", "[lua]") {
-  CHECK_THAT(evaluated("local t = setmetatable({}, { __pairs = function() return function(_, k) if not k then return 7 end end, "
-                       "nil, nil end }) local s = 0 for k in pairs(t) do s = s + k end return s"),
-             Catch::EndsWith("7"));
+  CHECK_THAT(
+      evaluated(
+          "local t = setmetatable({}, { __pairs = function() return function(_, k) if not k then return 7 end end, "
+          "nil, nil end }) local s = 0 for k in pairs(t) do s = s + k end return s"),
+      Catch::EndsWith("7"));
 }
 
 TEST_CASE("table.sort is stable and keeps no clock", "[lua]") {
@@ -40,7 +46,8 @@ TEST_CASE("table.sort is stable and keeps no clock", "[lua]") {
                        "return 'stable ' .. t[1].i .. ' ' .. t[300].i"),
              Catch::EndsWith("stable 3 299"));
   CHECK_THAT(evaluated("local t = { 3, 1, 2 } table.sort(t) return table.concat(t, ' ')"), Catch::EndsWith("1 2 3"));
-  CHECK_THAT(evaluated("local t = { 3, 1, 2 } table.sort(t, function() return true end) return #t"), Catch::EndsWith("3"));
+  CHECK_THAT(evaluated("local t = { 3, 1, 2 } table.sort(t, function() return true end) return #t"),
+             Catch::EndsWith("3"));
   CHECK_THAT(evaluated("table.sort({ 1, 'a' })"), Catch::Contains("attempt to compare"));
 }
 

@@ -62,8 +62,8 @@ TEST_CASE("ablation gives the base, each stage alone and all of them", "[lua]") 
 
 TEST_CASE("factorial gives every subset, and the arms of the ablation among them", "[lua]") {
   const auto study = study_of("factorial.arms { base = base, stages = three }");
-  CHECK(names(*study) == std::vector<std::string>{"base", "+lora", "+pair", "+lora+pair", "+ia3", "+lora+ia3",
-                                                  "+pair+ia3", "all"});
+  CHECK(names(*study) ==
+        std::vector<std::string>{"base", "+lora", "+pair", "+lora+pair", "+ia3", "+lora+ia3", "+pair+ia3", "all"});
   CHECK(chain(*study, "+lora+ia3") == "ia3 < lora < mamba");
   CHECK(study->description().arms[5].point == Json({{"lora", true}, {"pair", false}, {"ia3", true}}));
   const auto ablated = study_of("ablation.arms { base = base, stages = three }");
@@ -73,31 +73,37 @@ TEST_CASE("factorial gives every subset, and the arms of the ablation among them
 TEST_CASE("grid gives every combination, the last parameter fastest", "[lua]") {
   const std::string model = "model = function(p) return base:lora { rank = p.rank, sites = p.sites } end";
   const auto study = study_of("grid.arms { over = { sites = { 'a', 'b' }, rank = { 4, 8 } }, " + model + " }");
-  CHECK(names(*study) == std::vector<std::string>{"rank=4 sites=a", "rank=4 sites=b", "rank=8 sites=a", "rank=8 sites=b"});
+  CHECK(names(*study) ==
+        std::vector<std::string>{"rank=4 sites=a", "rank=4 sites=b", "rank=8 sites=a", "rank=8 sites=b"});
   CHECK(built(*study, "rank=8 sites=a").node->params == Json({{"rank", 8}, {"sites", "a"}}));
   CHECK(study->description().arms[2].point == Json({{"rank", 8}, {"sites", "a"}}));
-  const auto ordered = study_of("grid.arms { over = { sites = { 'a', 'b' }, rank = { 4, 8 } }, order = { 'sites', 'rank' }, "
-                                "where = function(p) return p.rank == 8 or p.sites == 'a' end, " + model + " }");
+  const auto ordered = study_of(
+      "grid.arms { over = { sites = { 'a', 'b' }, rank = { 4, 8 } }, order = { 'sites', 'rank' }, "
+      "where = function(p) return p.rank == 8 or p.sites == 'a' end, " +
+      model + " }");
   CHECK(names(*ordered) == std::vector<std::string>{"sites=a rank=4", "sites=a rank=8", "sites=b rank=8"});
 }
 
 TEST_CASE("Lists and maps of arms join", "[lua]") {
-  const auto study = study_of("arms.join(ablation.arms { base = base, stages = { three[1] } }, { z = base:ia3 {}, "
-                              "y = { model = base, point = { lora = true } } }, { { name = 'x', model = base } })");
+  const auto study = study_of(
+      "arms.join(ablation.arms { base = base, stages = { three[1] } }, { z = base:ia3 {}, "
+      "y = { model = base, point = { lora = true } } }, { { name = 'x', model = base } })");
   CHECK(names(*study) == std::vector<std::string>{"base", "+lora", "y", "z", "x"});
   CHECK(chain(*study, "z") == "ia3 < mamba");
 }
 
 TEST_CASE("Combinators blame the study's line", "[lua]") {
   const std::string line = "study.lua:11: ";
-  CHECK_THAT(error_of("factorial.arms { base = base }"), Catch::Contains(line + "factorial.arms: option 'stages' is missing"));
+  CHECK_THAT(error_of("factorial.arms { base = base }"),
+             Catch::Contains(line + "factorial.arms: option 'stages' is missing"));
   CHECK_THAT(error_of("factorial.arms { base = base, stages = { three[1], three[1] } }"),
              Catch::Contains(line + "factorial.arms: two stages are called 'lora'"));
   CHECK_THAT(error_of("ablation.arms { base = base, stages = { lora = col.lora {} } }"),
              Catch::Contains(line + "ablation.arms: stages is a list"));
   CHECK_THAT(error_of("ablation.arms { base = base, stages = { { 'none', function() end } } }"),
              Catch::Contains("'none' gave a nil"));
-  CHECK_THAT(error_of("grid.arms { over = { rank = 4 }, model = base }"), Catch::Contains(line + "grid.arms: over.rank"));
+  CHECK_THAT(error_of("grid.arms { over = { rank = 4 }, model = base }"),
+             Catch::Contains(line + "grid.arms: over.rank"));
   CHECK_THAT(error_of("grid.arms { over = { rank = { 4 } }, order = { 'rnk' }, model = base }"),
              Catch::Contains(line + "grid.arms: order names 'rnk'"));
   CHECK_THAT(error_of("grid.arms { over = { rank = { 0 } }, model = function(p) return base:lora(p) end }"),

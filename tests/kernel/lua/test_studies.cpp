@@ -35,12 +35,16 @@ class Study {
 
 NodeRef built_node(const std::string& expression) {
   // The study goes, its nodes stay: their schemas belong to the catalogue.
-  return built(*Study("return col.study { arms = { it = " + expression + " }, metrics = function(m) return { m = m:probe {} } "
-                      "end }").load())
+  return built(*Study("return col.study { arms = { it = " + expression +
+                      " }, metrics = function(m) return { m = m:probe {} } "
+                      "end }")
+                    .load())
       .node;
 }
 
-std::string structure(const std::string& expression) { return built_node(expression)->structure.hex(); }
+std::string structure(const std::string& expression) {
+  return built_node(expression)->structure.hex();
+}
 
 std::vector<std::string> names(const std::vector<MetricRef>& metrics) {
   std::vector<std::string> result;
@@ -80,7 +84,8 @@ TEST_CASE("Parameters are completed and inputs stand by role", "[lua]") {
 
 TEST_CASE("A node stands for its first output, or the only one that fits", "[lua]") {
   CHECK(built_node("base:train { data = text, steps = 1 }")->inputs[1].from.field == "train");
-  CHECK(built_node("col.mean { values = { base:pair {}, col.number { number = 1 } } }")->inputs[0].from.field == "size");
+  CHECK(built_node("col.mean { values = { base:pair {}, col.number { number = 1 } } }")->inputs[0].from.field ==
+        "size");
   CHECK(built_node("col.mean { values = base:pair {} }")->inputs.size() == 1);
 }
 
@@ -127,11 +132,13 @@ return col.study {
              trained = tuned, facts = tuned:probe {} }
   end,
   shared = { rival = col.number { number = 2 } },
-  figures = { col.scatter { x = "size.stored", y = "perplexity" }, col.line { from = "curve", x = "step", y = "loss" } },
+  figures = { col.scatter { x = "size.stored", y = "perplexity" },
+              col.line { from = "curve", x = "step", y = "loss" } },
   report = {
     col.compare { metric = "perplexity", baseline = "plain", log = true },
     col.effects { metric = "perplexity", factors = { "adapted" } },
-    col.target { name = "small", metric = "size.stored", value = 0.9, better = "higher", as = "reduction", baseline = "plain" },
+    col.target { name = "small", metric = "size.stored", value = 0.9, better = "higher", as = "reduction",
+                 baseline = "plain" },
     col.section { title = "Sizes", table = { "size.stored", "size.nominal" } },
   },
 }
@@ -144,18 +151,26 @@ return col.study {
   REQUIRE(description.arms.size() == 2);
   CHECK(description.arms[0].name == "plain");
   CHECK(description.arms[1].point == Json({{"rank", 4}, {"adapted", true}}));
-  CHECK(names(description.arms[0].metrics) ==
-        std::vector<std::string>{"curve<curve", "facts<facts", "perplexity<perplexity", "size.nominal<nominal",
-                                 "size.stored<stored", "trained<curve"});
+  CHECK(names(description.arms[0].metrics) == std::vector<std::string>{"curve<curve", "facts<facts",
+                                                                       "perplexity<perplexity", "size.nominal<nominal",
+                                                                       "size.stored<stored", "trained<curve"});
   CHECK(names(description.shared) == std::vector<std::string>{"rival<value"});
   CHECK(description.draws_seed);
   CHECK(description.used_settings == Json({{"budget", 5}}));
   CHECK(description.sources == std::vector<fs::path>{fs::canonical(study.folder() / "study.lua")});
 
   REQUIRE(description.figures.size() == 2);
-  CHECK(description.figures[0] == Json({{"type", "scatter"}, {"name", "scatter-1"}, {"title", ""}, {"from", ""},
-                                        {"arms", Json::array()}, {"log", ""}, {"x_label", ""}, {"y_label", ""},
-                                        {"x", "size.stored"}, {"y", "perplexity"}, {"group", "arm"}}));
+  CHECK(description.figures[0] == Json({{"type", "scatter"},
+                                        {"name", "scatter-1"},
+                                        {"title", ""},
+                                        {"from", ""},
+                                        {"arms", Json::array()},
+                                        {"log", ""},
+                                        {"x_label", ""},
+                                        {"y_label", ""},
+                                        {"x", "size.stored"},
+                                        {"y", "perplexity"},
+                                        {"group", "arm"}}));
   CHECK(description.figures[1].at("y") == Json({"loss"}));
   CHECK(description.report.at("comparisons") ==
         Json::array({{{"metric", {"perplexity"}}, {"baseline", "plain"}, {"log", true}}}));
@@ -185,7 +200,8 @@ assert(col.setting("ranks")[2] == 8)
 assert(math.type(col.setting("rate", 0.5)) == "float")
 assert(col.setting("absent", "default") == "default")
 return col.study { arms = { it = col.number { number = 1 } } }
-)").load();
+)")
+                          .load();
   CHECK(loaded->description().used_settings ==
         Json({{"text.path", "data"}, {"ranks", {4, 8}}, {"rate", 3.0}, {"absent", "default"}}));
 }
@@ -195,7 +211,8 @@ TEST_CASE("A field hides a method of its name, and the op can still be called", 
   const auto loaded = Study(R"(
 local pair = base:pair {}
 return col.study { arms = { field = pair.size, op = col.size(pair) } }
-)").load();
+)")
+                          .load();
   CHECK(built(*loaded, "field").field == "size");
   CHECK(built(*loaded, "op").node->schema->name == "size");
   CHECK_THAT(Study("local s = base:pair {}:size {}").error(), Catch::Contains("is a field, which cannot be called"));
@@ -212,8 +229,9 @@ local shared, arms = { a = 1, b = 2, c = 3, d = 4, e = 5 }, {}
 for name, rank in pairs(shared) do
   arms[#arms + 1] = { name = name, model = base:lora { rank = rank + math.random(5) } }
 end
-return col.study { arms = arms, metrics = function(m) return { p = m:perplexity { data = text.test }, s = m:size {} } end }
-)").load();
+return col.study { arms = arms, metrics = function(m) return { p = m:perplexity { data = text }, s = m:size {} } end }
+)")
+                          .load();
   // Paths are part of structures and this study's folder is new each time: only the models are printed.
   for (const Arm& arm : loaded->description().arms) {
     std::printf("%s %s\n", arm.name.c_str(), arm.output->node->structure.hex().c_str());
