@@ -79,6 +79,7 @@ Times measure(const Scan& scan, const Inputs& inputs, int repeats) {
 void print_row(const char* name, int threads, const Times& times, const Times& ours) {
   std::printf("%-28s %d threads  forward %8.2f ms (%5.1fx)  with backward %8.2f ms (%5.1fx)\n", name, threads,
               times.forward, times.forward / ours.forward, times.both, times.both / ours.both);
+  std::fflush(stdout);
 }
 
 }  // namespace
