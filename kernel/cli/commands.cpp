@@ -4,11 +4,14 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <cstring>
 
 #include "colonnade/error.h"
 #include "colonnade/version.h"
+#include "kernel/cli/output.h"
 
 namespace colonnade::host {
 namespace {
@@ -73,8 +76,15 @@ int exit_code(ErrorKind kind) {
 
 int complain(const std::string& message, int code) {
   std::fflush(stdout);
-  fmt::print(stderr, "colonnade: {}\n", message);
+  print_error("colonnade: {}\n", message);
   return code;
+}
+
+// Output that was lost is an error of its own, unless nobody wanted the rest of it.
+int close_output(int code) {
+  const bool whole = std::fflush(stdout) == 0 && !std::ferror(stdout);
+  if (whole || errno == EPIPE) return code;
+  return complain(fmt::format("cannot write all output: {}", std::strerror(errno)), exit_environment);
 }
 
 }  // namespace
@@ -150,7 +160,7 @@ int Commands::run(std::vector<std::string> arguments) {
   }
   if (!chosen_) {
     const CLI::App* command = deepest_parsed(app_);
-    fmt::print(stderr, "{}", command->help());
+    print_error("{}", command->help());
     return exit_usage;
   }
   return chosen_();
@@ -174,13 +184,11 @@ int run_command_line(int argc, char** argv) {
     add_plugin_command(commands);
     add_worker_command(commands);
     add_describe_plugin_command(commands);
-    const int code = commands.run({argv + std::min(argc, 1), argv + argc});
-    std::fflush(stdout);
-    return code;
+    return close_output(commands.run({argv + std::min(argc, 1), argv + argc}));
   } catch (const Error& error) {
     return complain(error.what(), exit_code(error.kind()));
   } catch (const Cancelled&) {
-    return complain("interrupted; the same command continues", exit_interrupted);
+    return complain("interrupted", exit_interrupted);
   } catch (const std::exception& error) {
     return complain(fmt::format("internal error: {}", error.what()), exit_environment);
   }

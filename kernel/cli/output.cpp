@@ -53,8 +53,12 @@ std::string TextTable::text() const {
   return text;
 }
 
+void write_out(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); }
+
+void write_error(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stderr); }
+
 void print_json(const Json& document) {
-  fmt::print("{}\n", document.dump(2, ' ', false, Json::error_handler_t::replace));
+  print("{}\n", document.dump(2, ' ', false, Json::error_handler_t::replace));
 }
 
 std::string human_time(std::int64_t unix_seconds) {

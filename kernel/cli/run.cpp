@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <memory>
 
+#include "colonnade/error.h"
 #include "kernel/cli/commands.h"
 #include "kernel/cli/options.h"
 #include "kernel/cli/output.h"
@@ -30,25 +31,33 @@ void print_outcome(const RunOutcome& outcome, bool json) {
                 {"table", outcome.table}});
     return;
   }
-  fmt::print("{}\n", outcome.table);
+  print("{}\n", outcome.table);
   if (outcome.was_finished) {
-    fmt::print("finished before; nothing was evaluated\n");
+    print("finished before; nothing was evaluated\n");
   } else {
-    fmt::print("{} nodes computed, {} found\n", outcome.computed, outcome.found);
+    print("{} nodes computed, {} found\n", outcome.computed, outcome.found);
   }
-  fmt::print("report: {}\n", shown(outcome.folder.path / report_file));
+  print("report: {}\n", shown(outcome.folder.path / report_file));
 }
+
+constexpr int exit_interrupted = 130;
 
 int run(const StudyOptions& options) {
   PreparedStudy prepared = options.prepare(options.find_or_create());
-  const RunOutcome outcome = execute_study(prepared, [](const RunFolder& folder) {
-    fmt::print(stderr, "run {}\n", shown(folder.path));
-    return ProgressDisplay::create(progress_options(stderr));
-  });
-  for (const std::string& message : outcome.messages) fmt::print(stderr, "colonnade: {}\n", message);
+  RunOutcome outcome;
+  try {
+    outcome = execute_study(prepared, [](const RunFolder& folder) {
+      print_error("run {}\n", shown(folder.path));
+      return ProgressDisplay::create(progress_options(stderr));
+    });
+  } catch (const Cancelled&) {
+    print_error("colonnade: interrupted; the same command continues where this one ended\n");
+    return exit_interrupted;
+  }
+  for (const std::string& message : outcome.messages) print_error("colonnade: {}\n", message);
   print_outcome(outcome, options.json);
   if (outcome.failed_trials == 0) return 0;
-  fmt::print(stderr, "colonnade: {} trial{} failed; the report says why, and the same command tries again\n",
+  print_error("colonnade: {} trial{} failed; the report says why, and the same command tries again\n",
              outcome.failed_trials, outcome.failed_trials == 1 ? "" : "s");
   return 1;
 }

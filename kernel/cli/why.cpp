@@ -67,23 +67,23 @@ int why(const WhyOptions& options) {
     return 0;
   }
   if (!node.failure.empty()) {
-    fmt::print("{} failed: {}\n", node.short_name(), node.failure);
+    print("{} failed: {}\n", node.short_name(), node.failure);
     return 0;
   }
-  fmt::print("{} was {} by this run\n", node.short_name(), node.computed ? "computed" : "found, not computed,");
+  print("{} was {} by this run\n", node.short_name(), node.computed ? "computed" : "found, not computed,");
   if (!trace) {
-    fmt::print("the store has no record of it any more\n");
+    print("the store has no record of it any more\n");
   } else if (!nearest.trace) {
-    fmt::print("{} {} had not been evaluated in this project before\n", node.computed ? "because" : "when it was computed,",
+    print("{} {} had not been evaluated in this project before\n", node.computed ? "because" : "when it was computed,",
                node.op);
   } else {
-    fmt::print("the nearest earlier evaluation of {} ({}) differs in:\n", node.op, human_time(nearest.trace->finished));
+    print("the nearest earlier evaluation of {} ({}) differs in:\n", node.op, human_time(nearest.trace->finished));
     TextTable table({"part", "then", "here", ""});
     for (const KeyDifference& difference : nearest.differences) {
       table.add({difference.part, short_text(difference.before, most_value_text), short_text(difference.after, most_value_text),
                  explain(difference, node, run.history)});
     }
-    fmt::print("{}", table.text());
+    print("{}", table.text());
   }
   return 0;
 }
