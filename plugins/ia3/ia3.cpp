@@ -26,8 +26,8 @@ class Ia3 final : public Adapter {
     if (!refusal.empty()) throw Error(ErrorKind::usage, refusal);
     const std::int64_t wanted = on_input_ ? site.columns() : site.rows();
     if (l().dim() == 1 && l().size(0) == wanted) return;
-    throw Error(ErrorKind::input, "the IA3 adapter of " + std::to_string(l().numel()) + " scales does not fit site '" + site.name +
-                                      "', which needs " + std::to_string(wanted));
+    throw Error(ErrorKind::input, "the IA3 adapter of " + std::to_string(l().numel()) + " scales does not fit site '" +
+                                      site.name + "', which needs " + std::to_string(wanted));
   }
 
   Tensor scale_input(const StepInfo&) const override { return on_input_ ? l() : Tensor(); }
@@ -42,25 +42,31 @@ class Ia3 final : public Adapter {
 
 std::unique_ptr<Adapter> load(const Json& configuration, const SiteSpec& site, const NamedTensors& tensors) {
   const auto found = tensors.find(scale_name);
-  if (found == tensors.end()) throw Error(ErrorKind::input, "the IA3 adapter at site '" + site.name + "' lacks its tensor 'l'");
+  if (found == tensors.end())
+    throw Error(ErrorKind::input, "the IA3 adapter at site '" + site.name + "' lacks its tensor 'l'");
   return std::make_unique<Ia3>(found->second, configuration.at("on_input").get<bool>());
 }
 
 }  // namespace
 
 std::string ia3_refusal(const SiteSpec& site) {
-  if (site.kind == SiteKind::embedding) return "ia3: site '" + site.name + "' is an embedding, which scales do not act on; narrow `sites`";
+  if (site.kind == SiteKind::embedding)
+    return "ia3: site '" + site.name + "' is an embedding, which scales do not act on; narrow `sites`";
   if (site.kind == SiteKind::vector && site.shape.size() != 1) {
-    return "ia3: site '" + site.name + "' is a parameter of the recurrence, which gives no output to scale; narrow `sites`";
+    return "ia3: site '" + site.name +
+           "' is a parameter of the recurrence, which gives no output to scale; narrow `sites`";
   }
   return "";
 }
 
 std::unique_ptr<Adapter> make_ia3(const SiteSpec& site, at::ScalarType type) {
   const bool on_input = site.feed_forward_down;
-  return std::make_unique<Ia3>(at::ones({on_input ? site.columns() : site.rows()}, at::TensorOptions().dtype(type)), on_input);
+  return std::make_unique<Ia3>(at::ones({on_input ? site.columns() : site.rows()}, at::TensorOptions().dtype(type)),
+                               on_input);
 }
 
-AdapterType ia3_type() { return {type_id, load}; }
+AdapterType ia3_type() {
+  return {type_id, load};
+}
 
 }  // namespace colonnade

@@ -11,7 +11,9 @@ constexpr const char* default_sites = "kind:linear,kind:conv1d,*norm*";
 
 Value attach_ia3(OpContext& context) {
   const Model source = Model::from_field(context.input("model"));
-  const auto names = selected_names(select_sites(source, context.param<std::string>("sites")));
+  const auto names =
+      selected_names(context.has_param("sites") ? select_sites(source, context.param<std::string>("sites"))
+                                                : select_present_sites(source, default_sites));
   Model model = source.mutable_copy(names);
   if (context.param<bool>("freeze")) {
     for (const SiteSpec& site : model.sites()) model.set_site_trainable(site.name, false);
@@ -27,13 +29,18 @@ void register_plugin(Registrar& registrar) {
   registrar.op("ia3")
       .doc(
           "Attaches learned scales to the chosen sites.\n"
-          "A vector l, one at first, multiplies the site's output (its bias included): y = l ⊙ (W x + b); for down projections of "
-          "feed-forward blocks it multiplies the input. Acts on linears, convolutions and norms. Merging scales the rows of W and "
-          "b. Source: Liu et al., Few-Shot Parameter-Efficient Fine-Tuning is Better and Cheaper than In-Context Learning, 2022.")
+          "A vector l, one at first, multiplies the site's output (its bias included): y = l ⊙ (W x + b); for down "
+          "projections of "
+          "feed-forward blocks it multiplies the input. Acts on linears, convolutions and norms. Merging scales the "
+          "rows of W and "
+          "b. Source: Liu et al., Few-Shot Parameter-Efficient Fine-Tuning is Better and Cheaper than In-Context "
+          "Learning, 2022.")
       .example("local tuned = base:ia3 { sites = \"role:in_proj\" }:train { data = text.train, steps = 200 }")
       .input("model", "model", "what is adapted")
       .output("model", "model", "with adapters attached, everything else frozen")
-      .param(sites("sites", "where scales go").fall_back(default_sites))
+      .param(
+          sites("sites", std::string("where scales go; by default ") + default_sites + ", as far as the model has them")
+              .optional())
       .param(boolean("freeze", "train nothing but adapters from here on").fall_back(true))
       .run(attach_ia3);
 }

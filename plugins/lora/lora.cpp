@@ -91,6 +91,8 @@ std::unique_ptr<Adapter> make_lora(const SiteSpec& site, const LoraOptions& opti
   return std::make_unique<Lora>(options, a.to(type), std::move(b));
 }
 
-AdapterType lora_type() { return {type_id, load}; }
+AdapterType lora_type() {
+  return {type_id, load};
+}
 
 }  // namespace colonnade

@@ -57,7 +57,9 @@ class Budget final : public Hook {
 
   double value(Slot slot) const { return tensors_.at("state").const_data_ptr<double>()[slot]; }
   void set(Slot slot, double number) { tensors_.at("state").data_ptr<double>()[slot] = number; }
-  double weight() const { return options_.penalty == PenaltyRule::fixed ? options_.sparsity_weight : value(multiplier); }
+  double weight() const {
+    return options_.penalty == PenaltyRule::fixed ? options_.sparsity_weight : value(multiplier);
+  }
 
   double settle(const Model& model) {
     const auto masks = masks_of(model);
@@ -93,6 +95,8 @@ std::shared_ptr<Hook> make_budget(const BudgetOptions& options) {
   return std::make_shared<Budget>(options, at::zeros({slots}, at::TensorOptions().dtype(at::kDouble)));
 }
 
-HookType budget_type() { return {type_id, load}; }
+HookType budget_type() {
+  return {type_id, load};
+}
 
 }  // namespace colonnade

@@ -16,9 +16,9 @@ struct BudgetOptions {
   ThresholdRule threshold = ThresholdRule::budget;
 };
 
-// Draws the soft sparsity of all learned masks of a model, taken together, to the target: penalty λ · |soft − target| in nats. λ is
-// either fixed or a Lagrangian multiplier by dual ascent: after every step λ += rate · |soft − target|. After every step it also
-// decides what evaluation keeps (`decide`). Metrics: soft and hard sparsity and λ.
+// Draws the soft sparsity of all learned masks of a model, taken together, to the target: penalty λ · |soft − target|
+// in nats. λ is either fixed or a Lagrangian multiplier by dual ascent: after every step λ += rate · |soft − target|.
+// After every step it also decides what evaluation keeps (`decide`). Metrics: soft and hard sparsity and λ.
 std::shared_ptr<Hook> make_budget(const BudgetOptions& options);
 HookType budget_type();
 

@@ -1,0 +1,59 @@
+#include "budget.h"
+#include "colonnade/error.h"
+#include "ops.h"
+
+namespace colonnade {
+
+namespace {
+
+MaskOptions mask_options(const OpContext& context) {
+  MaskOptions options;
+  options.granularity = granularity_from(context.param<std::string>("granularity"));
+  options.block_rows = context.param<std::int64_t>("block_rows");
+  options.block_columns = context.param<std::int64_t>("block_columns");
+  options.noise = context.param<std::string>("noise") == "logistic" ? MaskNoise::logistic : MaskNoise::gumbel;
+  options.temperature = context.param<double>("temperature");
+  options.final_temperature =
+      context.has_param("final_temperature") ? context.param<double>("final_temperature") : options.temperature;
+  options.straight_through = context.param<bool>("straight_through");
+  options.logit_rate = context.param<double>("logit_rate");
+  return options;
+}
+
+BudgetOptions budget_options(const OpContext& context) {
+  BudgetOptions options;
+  options.target_sparsity = context.param<double>("target_sparsity");
+  options.penalty =
+      context.param<std::string>("penalty") == "lagrangian" ? PenaltyRule::lagrangian : PenaltyRule::fixed;
+  options.sparsity_weight = context.param<double>("sparsity_weight");
+  options.multiplier_rate = context.param<double>("multiplier_rate");
+  options.threshold = context.param<std::string>("threshold") == "budget" ? ThresholdRule::budget : ThresholdRule::zero;
+  return options;
+}
+
+}  // namespace
+
+Value attach_masks(OpContext& context) {
+  const Model source = Model::from_field(context.input("model"));
+  if (const auto masks = masks_of(source); !masks.empty()) {
+    throw Error(ErrorKind::usage,
+                "the model has a learned mask already, at site '" + masks.front()->site().name +
+                    "'; fold it with `harden` before others are attached, or choose all sites at once");
+  }
+  const auto selection = context.has_param("sites") ? select_sites(source, context.param<std::string>("sites"))
+                                                    : select_present_sites(source, default_masked_sites);
+  const MaskOptions options = mask_options(context);
+  const BudgetOptions budget = budget_options(context);
+  const double initial = context.param<double>("initial_logit");
+  Model model = source.mutable_copy(selected_names(selection));
+  for (const SelectedSite& site : selection) {
+    model.attach(site.name, make_mask(model.site(site.name), site, options, initial, model.dtype(), context.random()));
+  }
+  decide(masks_of(model), budget.threshold, budget.target_sparsity);
+  model.add_hook(make_budget(budget));
+  Value value;
+  value.fields["model"] = model.to_field();
+  return value;
+}
+
+}  // namespace colonnade

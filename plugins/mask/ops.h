@@ -1,0 +1,18 @@
+#pragma once
+
+#include "colonnade/op.h"
+
+// The plugin's ops; what each does is said where plugin.cpp declares it.
+namespace colonnade {
+
+Value attach_masks(OpContext& context);
+Value harden_masks(OpContext& context);
+Value mask_fixed(OpContext& context);
+Value score_importance(OpContext& context);
+
+// Sites with a mask of their own in the default selection: what the input decides in a selective state-space block, and
+// its convolution.
+inline constexpr const char* default_masked_sites = "*.x_proj#B,*.x_proj#C,*.conv1d";
+inline constexpr const char* default_scored_sites = "kind:linear,kind:conv1d,*norm*";
+
+}  // namespace colonnade
