@@ -10,7 +10,7 @@ namespace colonnade::host {
 
 // How messages speak of what a script handed in.
 
-// "nil", "the number 3", "the string 'abc'", "a table", "the node train (study.lua:7)", "a recipe of lora", ...
+// "nil", "the number 3", "the string 'abc'", "a table", "the node train (study.lua:7)", "a recipe of OP, ...", ...
 std::string described(lua_State* L, int index);
 // "train (study.lua:7)".
 std::string described(const Node& node);

@@ -1,9 +1,11 @@
 #include "kernel/lua/limits.h"
 
 #include <fmt/format.h>
+#include <pthread.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 
 #include "kernel/lua/position.h"
@@ -18,6 +20,13 @@ std::atomic<bool> interrupt_asked = false;
 constexpr int kHookPeriod = 1000;           // instructions
 constexpr double kInterruptPatience = 0.5;  // seconds in one function in C after Ctrl-C
 constexpr int kExitUsage = 2, kExitInterrupted = 130;
+
+double processor_seconds(clockid_t clock) {
+  constexpr double kNanosecond = 1e-9;
+  timespec time{};
+  clock_gettime(clock, &time);
+  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * kNanosecond;
+}
 
 }  // namespace
 
@@ -75,10 +84,11 @@ void LuaLimiter::enter(lua_State* thread) {
   lua_sethook(thread, &LuaLimiter::on_hook, LUA_MASKCOUNT | LUA_MASKCALL, kHookPeriod);
   {
     const std::lock_guard lock(mutex_);
+    pthread_getcpuclockid(pthread_self(), &clock_);
     function_.clear();
     position_.clear();
   }
-  tick();
+  ++ticks_;
   active_ = true;
 }
 
@@ -90,7 +100,7 @@ void LuaLimiter::leave() {
 
 void LuaLimiter::on_hook(lua_State* thread, lua_Debug* event) {
   LuaLimiter& self = LuaState::of(thread).limiter();
-  self.tick();
+  ++self.ticks_;
   if (event->event == LUA_HOOKCOUNT) {
     self.on_count(thread);
   } else {
@@ -129,17 +139,23 @@ void LuaLimiter::exceed(lua_State* thread, const std::string& what) {
   lua_sethook(thread, &LuaLimiter::on_hook, LUA_MASKCOUNT, 1);
 }
 
+// Counts processor time rather than the wall's: a process that gets no processor is not at fault.
 void LuaLimiter::watch() {
-  using std::chrono::duration;
   constexpr double kLongestPoll = 0.2;
   constexpr double kPollsALimit = 4;
-  const duration<double> poll(std::min(kLongestPoll, limits_.seconds / kPollsALimit));
+  const std::chrono::duration<double> poll(std::min(kLongestPoll, limits_.seconds / kPollsALimit));
+  std::uint64_t seen_ticks = 0;
+  double seen_at = 0;
   std::unique_lock lock(mutex_);
   while (!stop_) {
     wake_.wait_for(lock, poll);
     if (!active_) continue;
-    const auto now = std::chrono::steady_clock::now().time_since_epoch();
-    const double quiet = duration<double>(now - std::chrono::steady_clock::duration(last_tick_.load())).count();
+    const double now = processor_seconds(clock_);
+    if (ticks_ != seen_ticks) {
+      seen_ticks = ticks_;
+      seen_at = now;
+    }
+    const double quiet = now - seen_at;
     if (quiet > limits_.seconds || (interrupt_asked && quiet > kInterruptPatience)) end_process();
   }
 }

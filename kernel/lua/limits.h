@@ -1,10 +1,10 @@
 #pragma once
 
 #include <atomic>
-#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <ctime>
 #include <functional>
 #include <lua.hpp>
 #include <mutex>
@@ -17,7 +17,7 @@ namespace colonnade::host {
 struct LuaLimits {
   std::size_t memory = std::size_t{256} << 20;  // bytes of the whole state
   std::uint64_t instructions = 1'000'000'000;   // of the virtual machine, a call
-  double seconds = 10;                          // in one function written in C, which no hook can stop
+  double seconds = 10;  // of processor time in one function written in C, which no hook can stop
 };
 
 // Asks Lua that is running in any state to end; async-signal-safe. A call that is ended so throws Cancelled. Stays in
@@ -55,7 +55,6 @@ class LuaLimiter {
   void exceed(lua_State* thread, const std::string& what);
   void watch();
   [[noreturn]] void end_process();
-  void tick() { last_tick_ = std::chrono::steady_clock::now().time_since_epoch().count(); }
 
   const LuaLimits limits_;
   const std::function<std::string(const std::string&)> display_;
@@ -67,10 +66,11 @@ class LuaLimiter {
   std::string exceeded_;
   bool interrupted_ = false;
 
-  std::atomic<std::int64_t> last_tick_ = 0;
+  std::atomic<std::uint64_t> ticks_ = 0;  // hooks that ran: a sign of life
   std::atomic<bool> active_ = false;
   std::mutex mutex_;                 // guards what follows
   std::string function_, position_;  // the function in C that was called last, and from where
+  clockid_t clock_ = 0;              // processor time of the thread that runs Lua
   bool stop_ = false;
   std::condition_variable wake_;
   std::thread watchdog_;
