@@ -97,7 +97,8 @@ local function full_tuning(model, point)
   return tuned
 end
 
--- One arm by hand: stages in their order, then full tuning unless a stage trained already.
+-- One arm by hand: stages in their order, then full tuning unless a stage trained already. Its point says "on" where the factorial
+-- says true: these arms are no cells of it.
 local function arm(name, model, point, stages)
   for _, stage in ipairs(stages) do model = stage(model, point) end
   return { name = name, model = full_tuning(model, point), point = point }
@@ -114,17 +115,17 @@ local controls = {
   arm("scan identity", base, { control = "scan", order = "identity" }, { ordered_by "identity" }),
   arm("scan random", base, { control = "scan", order = "random" }, { ordered_by "random" }),
   -- An order by the masks themselves needs masks that are final.
-  arm("mask, then order by mask", base, { control = "scan", order = "mask", mask = true }, { masked_with {}, ordered_by "mask" }),
-  arm("scan, block mask", base, { control = "scan", mask = true, granularity = "block" },
+  arm("mask, then order by mask", base, { control = "scan", order = "mask", mask = "on" }, { masked_with {}, ordered_by "mask" }),
+  arm("scan, block mask", base, { control = "scan", mask = "on", granularity = "block" },
     { ordered_by "correlation", masked_with { granularity = "block" } }),
-  arm("random order, block mask", base, { control = "scan", mask = true, granularity = "block", order = "random" },
+  arm("random order, block mask", base, { control = "scan", mask = "on", granularity = "block", order = "random" },
     { ordered_by "random", masked_with { granularity = "block" } }),
-  arm("mask all sites", base, { control = "mask", mask = true }, { masked_with { sites = matrices } }),
-  arm("uniform LoRA", base, { control = "peft", peft = true, policy = "uniform-strong" }, { tuned_with { policy = "uniform-strong" } }),
-  arm("uniform IA3", base, { control = "peft", peft = true, policy = "uniform-light" }, { tuned_with { policy = "uniform-light" } }),
-  arm("LoRA on SSM only", base, { control = "peft", peft = true, policy = "strong-only-on" },
+  arm("mask all sites", base, { control = "mask", mask = "on" }, { masked_with { sites = matrices } }),
+  arm("uniform LoRA", base, { control = "peft", peft = "on", policy = "uniform-strong" }, { tuned_with { policy = "uniform-strong" } }),
+  arm("uniform IA3", base, { control = "peft", peft = "on", policy = "uniform-light" }, { tuned_with { policy = "uniform-light" } }),
+  arm("LoRA on SSM only", base, { control = "peft", peft = "on", policy = "strong-only-on" },
     { tuned_with { policy = "strong-only-on", strong_sites = "*.x_proj,*.dt_proj" } }),
-  arm("random allocation", base, { control = "peft", peft = true, order = "random" }, { tuned_with { order = "random" } }),
+  arm("random allocation", base, { control = "peft", peft = "on", order = "random" }, { tuned_with { order = "random" } }),
   -- Pruning's true rival: a dense model that is smaller from the start.
   arm("small dense", fresh_base(col.setting "model.small_d_model", layers), { control = "size" }, {}),
 }
@@ -133,7 +134,7 @@ local controls = {
 local grid_arms = {}
 if col.setting "grid" then
   local function all_with(what, value, mask_options, peft_options)
-    local point = { mask = true, peft = true, scan = true, factor = what, level = tostring(value) }
+    local point = { mask = "on", peft = "on", scan = "on", factor = what, level = tostring(value) }
     return arm(string.format("%s = %s", what, value), base, point,
       { ordered_by "correlation", masked_with(mask_options), tuned_with(peft_options) })
   end
