@@ -48,42 +48,64 @@ std::string make_header(DType dtype, const std::vector<std::int64_t>& shape, std
   return header;
 }
 
-bool is_zero(const char* element, std::size_t size) {
-  char any = 0;
-  for (std::size_t i = 0; i < size; ++i) any |= element[i];
-  return any == 0;
-}
-
-// The packed bytes, or nothing where packing does not halve them.
-std::optional<std::string> pack_nonzero(const Blob& blob) {
-  if (blob.size() < smallest_packed) return std::nullopt;
-  const std::size_t size = dtype_size(blob.dtype());
-  const std::size_t count = blob.size() / size;
-  const char* bytes = reinterpret_cast<const char*>(blob.data());
-  std::string packed((count + bits_per_byte - 1) / bits_per_byte, '\0');
-  const std::size_t limit = blob.size() / 2;
+// The packed bytes, or nothing where packing does not halve them. `Element` has the size of the tensor's.
+template <typename Element>
+std::optional<std::string> pack_elements(const char* bytes, std::size_t count) {
+  const std::size_t bitmap = (count + bits_per_byte - 1) / bits_per_byte;
+  const std::size_t limit = count * sizeof(Element) / 2;
+  std::string packed(std::max(limit, bitmap), '\0');
+  std::size_t next = bitmap;
   for (std::size_t i = 0; i < count; ++i) {
-    const char* element = bytes + i * size;
-    if (is_zero(element, size)) continue;
-    if (packed.size() + size > limit) return std::nullopt;
+    Element element;
+    std::memcpy(&element, bytes + i * sizeof(Element), sizeof(Element));
+    if (element == 0) continue;
+    if (next + sizeof(Element) > limit) return std::nullopt;
     packed[i / bits_per_byte] = static_cast<char>(packed[i / bits_per_byte] | 1 << i % bits_per_byte);
-    packed.append(element, size);
+    std::memcpy(packed.data() + next, &element, sizeof(Element));
+    next += sizeof(Element);
   }
+  packed.resize(next);
   return packed;
 }
 
-// False unless `packed` is exactly what packing `count` elements can give.
-bool unpack_nonzero(std::string_view packed, std::size_t element_size, std::size_t count, char* out) {
+std::optional<std::string> pack_nonzero(const Blob& blob) {
+  if (blob.size() < smallest_packed) return std::nullopt;
+  const auto* bytes = reinterpret_cast<const char*>(blob.data());
+  const std::size_t count = static_cast<std::size_t>(blob.elements());
+  switch (dtype_size(blob.dtype())) {
+    case sizeof(std::uint8_t): return pack_elements<std::uint8_t>(bytes, count);
+    case sizeof(std::uint16_t): return pack_elements<std::uint16_t>(bytes, count);
+    case sizeof(std::uint32_t): return pack_elements<std::uint32_t>(bytes, count);
+    default: return pack_elements<std::uint64_t>(bytes, count);
+  }
+}
+
+template <typename Element>
+bool unpack_elements(std::string_view packed, std::size_t count, char* out) {
   const std::size_t bitmap = (count + bits_per_byte - 1) / bits_per_byte;
   if (packed.size() < bitmap) return false;
   std::size_t next = bitmap;
-  for (std::size_t i = 0; i < bitmap * bits_per_byte; ++i) {
-    if ((packed[i / bits_per_byte] >> i % bits_per_byte & 1) == 0) continue;
-    if (i >= count || packed.size() - next < element_size) return false;
-    std::memcpy(out + i * element_size, packed.data() + next, element_size);
-    next += element_size;
+  for (std::size_t byte = 0; byte < bitmap; ++byte) {
+    for (auto bits = static_cast<unsigned char>(packed[byte]); bits != 0; bits &= bits - 1) {
+      const std::size_t i = byte * bits_per_byte + static_cast<std::size_t>(std::countr_zero(bits));
+      if (i >= count || packed.size() - next < sizeof(Element)) return false;
+      std::memcpy(out + i * sizeof(Element), packed.data() + next, sizeof(Element));
+      next += sizeof(Element);
+    }
   }
   return next == packed.size();
+}
+
+// False unless `packed` is exactly what packing a tensor of this size can give. `out` is zero before.
+bool unpack_nonzero(std::string_view packed, const BlobRef& blob, char* out) {
+  const std::size_t size = dtype_size(blob.dtype);
+  const std::size_t count = blob.bytes / size;
+  switch (size) {
+    case sizeof(std::uint8_t): return unpack_elements<std::uint8_t>(packed, count, out);
+    case sizeof(std::uint16_t): return unpack_elements<std::uint16_t>(packed, count, out);
+    case sizeof(std::uint32_t): return unpack_elements<std::uint32_t>(packed, count, out);
+    default: return unpack_elements<std::uint64_t>(packed, count, out);
+  }
 }
 
 struct OpenedBlob {
@@ -145,11 +167,10 @@ MappedBlob map_blob_file(const std::filesystem::path& file, const BlobRef& expec
   if (!opened.file) return {};
   MappedBlob result{opened.file, opened.file->data() + opened.header_size};
   if (opened.packing == Packing::nonzero) {
-    const std::size_t element = dtype_size(expected.dtype);
     bool whole = expected.bytes > 0;
     if (whole) {
       result.owner = Mapping::of_memory(expected.bytes, ranges, [&](char* out) {
-        whole = unpack_nonzero(opened.file->bytes().substr(opened.header_size), element, expected.bytes / element, out);
+        whole = unpack_nonzero(opened.file->bytes().substr(opened.header_size), expected, out);
       });
       result.bytes = result.owner->data();
     }
