@@ -10,6 +10,7 @@ namespace colonnade::host {
 
 struct DrawnFigure {
   std::string name, title;
+  std::string caption;   // what its points are, what was left out
   std::string svg, png;  // relative to the run's folder
   bool measured = false;
   std::string problem;   // why it was not drawn, "" if it was

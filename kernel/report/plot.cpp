@@ -1,0 +1,277 @@
+#include "kernel/report/plot.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+
+#include "kernel/report/numbers.h"
+#include "kernel/report/plot_rows.h"
+
+namespace colonnade::host {
+
+namespace {
+
+constexpr double widest_linear_span = 100;  // largest over smallest; beyond it an axis is logarithmic unasked
+
+std::string cell_text(const Json& cell) {
+  if (cell.is_string()) return cell.get<std::string>();
+  if (cell.is_boolean()) return cell.get<bool>() ? "yes" : "no";
+  if (cell.is_number()) return readable_number(cell.get<double>());
+  return cell.is_null() ? "none" : cell.dump();
+}
+
+// Numbers of one axis. A column that has anything but numbers is one of categories, in the order in which they come.
+class AxisReader {
+ public:
+  AxisReader(const PlotRows& rows, const std::string& column, bool as_categories) : column_(column) {
+    numeric_ = !as_categories && std::all_of(rows.rows.begin(), rows.rows.end(), [&](const PlotRow& row) {
+      const Json& cell = row.cells.at(column);
+      return cell.is_null() || cell.is_number();
+    });
+    if (numeric_) return;
+    std::vector<Json> cells;
+    for (const PlotRow& row : rows.rows) {
+      const Json& cell = row.cells.at(column);
+      if (!cell.is_null() && std::find(cells.begin(), cells.end(), cell) == cells.end()) cells.push_back(cell);
+    }
+    const bool sortable = std::all_of(cells.begin(), cells.end(), [](const Json& cell) { return cell.is_number(); });
+    if (sortable) std::sort(cells.begin(), cells.end());
+    for (const Json& cell : cells) {
+      positions_.emplace(cell.dump(), static_cast<double>(categories_.size()));
+      categories_.push_back(cell_text(cell));
+    }
+  }
+
+  double operator()(const PlotRow& row) const {
+    const Json& cell = row.cells.at(column_);
+    if (cell.is_null()) return std::numeric_limits<double>::quiet_NaN();
+    return numeric_ ? cell.get<double>() : positions_.at(cell.dump());
+  }
+  const std::vector<std::string>& categories() const { return categories_; }
+
+ private:
+  std::string column_;
+  bool numeric_ = true;
+  std::map<std::string, double> positions_;
+  std::vector<std::string> categories_;
+};
+
+using BySeed = std::map<std::uint64_t, std::vector<double>>;
+
+// The mean of each seed's mean, and its interval: several rows of one seed are not independent.
+Summary over_seeds(const BySeed& numbers) {
+  std::vector<double> means;
+  for (const auto& [seed, own] : numbers) means.push_back(summarise(own).mean);
+  return summarise(means);
+}
+
+// Rows that become one point.
+struct Bucket {
+  std::size_t series = 0;
+  std::string label;
+  BySeed x, y, z;
+
+  std::size_t seeds() const { return x.size(); }
+};
+
+class PlotBuilder {
+ public:
+  PlotBuilder(const Json& declaration, const StudyResults& results) : declared_(declaration), results_(results) {
+    plot_.type = declaration.at("type");
+    plot_.name = declaration.at("name");
+    plot_.title = declaration.value("title", "");
+    plot_.x_lower_better = declaration.value("x_better", "lower") == "lower";
+    plot_.y_lower_better = declaration.value("y_better", "lower") == "lower";
+    x_ = declaration.at("x");
+    group_ = declaration.value("group", "");
+    const Json& y = declaration.at("y");
+    ys_ = y.is_array() ? y.get<std::vector<std::string>>() : std::vector<std::string>{y.get<std::string>()};
+    z_ = declaration.value("z", "");
+  }
+
+  Plot build() {
+    std::vector<std::string> columns = ys_;
+    columns.push_back(x_);
+    if (!group_.empty()) columns.push_back(group_);
+    if (!z_.empty()) columns.push_back(z_);
+    rows_ = plot_rows(results_, declared_.at("from"), declared_.at("arms").get<std::vector<std::string>>(), columns);
+    plot_.measured = rows_.measured;
+    plot_.problem = rows_.problem;
+    if (!plot_.problem.empty()) return plot_;
+    for (const std::string& y : ys_) fill(y);
+    label_axes();
+    choose_logarithms();
+    add_points();
+    if (plot_.type == "line") order_lines();
+    write_caption();
+    return plot_;
+  }
+
+ private:
+  bool is_grid() const { return !z_.empty(); }
+  bool is_metric(const std::string& column) const {
+    const auto& metrics = rows_.metric_columns;
+    return std::find(metrics.begin(), metrics.end(), column) != metrics.end();
+  }
+  // Each row its own point, unless trials differ by their seed alone.
+  bool rows_are_points() const {
+    const bool of_points = plot_.type == "scatter" || plot_.type == "pareto";
+    return of_points && (!declared_.at("from").get<std::string>().empty() || x_ == "seed" || group_ == "seed" || ys_[0] == "seed");
+  }
+
+  // Which rows belong together. Trials of one arm do where x is a metric, as it then differs by seed; otherwise rows at the same x.
+  std::string bucket_key(const PlotRow& row, std::size_t index) const {
+    if (rows_are_points()) return std::to_string(index);
+    const bool by_arm = plot_.type == "scatter" || plot_.type == "pareto" || is_metric(x_);
+    std::string key = by_arm ? row.arm : row.cells.at(x_).dump();
+    if (is_grid()) key += "\n" + row.cells.at(ys_[0]).dump();
+    return key;
+  }
+
+  std::size_t series_of(const PlotRow& row, const std::string& y) {
+    std::string name = group_.empty() ? "" : cell_text(row.cells.at(group_));
+    if (group_ == "arm" && row.arm.empty()) name = declared_.at("from");
+    if (ys_.size() > 1) name += (name.empty() ? "" : ", ") + y;
+    const auto known = std::find(names_.begin(), names_.end(), name);
+    if (known != names_.end()) return static_cast<std::size_t>(known - names_.begin());
+    names_.push_back(name);
+    return names_.size() - 1;
+  }
+
+  void fill(const std::string& y) {
+    const bool grid = plot_.type == "heatmap";
+    const AxisReader read_x(rows_, x_, grid || plot_.type == "bars"), read_y(rows_, y, grid);
+    plot_.x.categories = read_x.categories();
+    if (ys_.size() == 1) plot_.y.categories = read_y.categories();
+    std::optional<AxisReader> read_z;
+    if (is_grid()) read_z.emplace(rows_, z_, false);
+    std::map<std::pair<std::size_t, std::string>, std::size_t> known;
+    for (std::size_t i = 0; i < rows_.rows.size(); ++i) {
+      const PlotRow& row = rows_.rows[i];
+      const double at_x = read_x(row), at_y = read_y(row), at_z = read_z ? (*read_z)(row) : 0;
+      if (!std::isfinite(at_x) || !std::isfinite(at_y) || !std::isfinite(at_z)) {
+        ++left_out_;
+        continue;
+      }
+      const std::size_t series = is_grid() ? 0 : series_of(row, y);
+      const auto [place, is_new] = known.emplace(std::pair(series, bucket_key(row, i)), buckets_.size());
+      if (is_new) buckets_.emplace_back();
+      Bucket& bucket = buckets_[place->second];
+      bucket.series = series;
+      if (!rows_are_points()) bucket.label = row.arm;
+      bucket.x[row.seed].push_back(at_x);
+      bucket.y[row.seed].push_back(at_y);
+      bucket.z[row.seed].push_back(at_z);
+    }
+  }
+
+  std::string labelled(const std::string& column) const {
+    const auto unit = rows_.units.find(column);
+    return unit == rows_.units.end() ? column : column + " (" + unit->second + ")";
+  }
+
+  void label_axes() {
+    plot_.x.label = declared_.value("x_label", "");
+    plot_.y.label = declared_.value("y_label", "");
+    plot_.z.label = declared_.value("z_label", "");
+    if (plot_.x.label.empty()) plot_.x.label = labelled(x_);
+    if (plot_.z.label.empty() && is_grid()) plot_.z.label = labelled(z_);
+    if (!plot_.y.label.empty()) return;
+    if (ys_.size() == 1) {
+      plot_.y.label = labelled(ys_[0]);
+      return;
+    }
+    const auto unit_of = [&](const std::string& y) { return rows_.units.contains(y) ? rows_.units.at(y) : std::string(); };
+    const std::string unit = unit_of(ys_[0]);
+    const bool same = std::all_of(ys_.begin(), ys_.end(), [&](const std::string& y) { return unit_of(y) == unit; });
+    plot_.y.label = same && !unit.empty() ? unit : "value";
+  }
+
+  bool spans_decades(const BySeed Bucket::* numbers) const {
+    double least = std::numeric_limits<double>::infinity(), most = 0;
+    for (const Bucket& bucket : buckets_) {
+      const double mean = over_seeds(bucket.*numbers).mean;
+      least = std::min(least, mean);
+      most = std::max(most, mean);
+    }
+    return least > 0 && most / least > widest_linear_span;
+  }
+
+  void choose_logarithms() {
+    const std::string declared = declared_.value("log", "");
+    const bool positions = plot_.type == "heatmap" || plot_.type == "bars";
+    const auto asked = [&](char axis) { return declared.find(axis) != std::string::npos; };
+    plot_.x.log = plot_.x.categories.empty() && (asked('x') || (!positions && spans_decades(&Bucket::x)));
+    plot_.y.log = plot_.y.categories.empty() && (asked('y') || (!positions && spans_decades(&Bucket::y)));
+    plot_.z.log = is_grid() && spans_decades(&Bucket::z);
+  }
+
+  void add_points() {
+    // A line through each arm's only point would be none: the arms are then joined.
+    const bool joined = plot_.type == "line" && group_ == "arm" && ys_.size() == 1 && buckets_.size() == names_.size();
+    plot_.series.resize(is_grid() || joined ? 1 : names_.size());
+    for (std::size_t i = 0; i < names_.size() && !joined; ++i) plot_.series[i].name = names_[i];
+    for (const Bucket& bucket : buckets_) {
+      const Summary x = over_seeds(bucket.x), y = over_seeds(bucket.y), z = over_seeds(bucket.z);
+      const bool no_logarithm = (plot_.x.log && x.mean <= 0) || (plot_.y.log && y.mean <= 0) || (plot_.z.log && z.mean <= 0);
+      if (no_logarithm) {
+        ++without_logarithm_;
+        continue;
+      }
+      PlotPoint point{x.mean, y.mean, z.mean, {}, {}, bucket.label};
+      if (is_metric(x_)) point.x_interval = x.interval;
+      if (!is_grid()) point.y_interval = y.interval;
+      most_seeds_ = std::max(most_seeds_, bucket.seeds());
+      plot_.series[joined ? 0 : bucket.series].points.push_back(std::move(point));
+    }
+    std::erase_if(plot_.series, [](const PlotSeries& series) { return series.points.empty(); });
+    if (plot_.series.empty()) plot_.problem = left_out_ + without_logarithm_ > 0 ? "no value is finite" : "there is no data";
+    if (plot_.series.empty() && without_logarithm_ > 0) plot_.problem = "no value has a logarithm";
+  }
+
+  void order_lines() {
+    for (PlotSeries& series : plot_.series) {
+      std::stable_sort(series.points.begin(), series.points.end(), [](const auto& a, const auto& b) { return a.x < b.x; });
+    }
+  }
+
+  void write_caption() {
+    std::vector<std::string> sentences;
+    if (most_seeds_ > 1) {
+      std::string sentence = fmt::format("Means over {}{} seeds", fewest_seeds() == most_seeds_ ? "" : "up to ", most_seeds_);
+      if (!is_grid()) sentence += ", with 95 % t intervals";
+      sentences.push_back(sentence);
+    }
+    const std::string axes = std::string(plot_.x.log ? "x" : "") + (plot_.y.log ? "y" : "") + (plot_.z.log ? "z" : "");
+    if (!axes.empty()) sentences.push_back(fmt::format("Logarithmic: {}", axes));
+    if (left_out_ > 0) sentences.push_back(fmt::format("{} rows without a finite value are left out", left_out_));
+    if (without_logarithm_ > 0) {
+      sentences.push_back(fmt::format("{} points at or below zero are left out of a logarithmic axis", without_logarithm_));
+    }
+    for (const std::string& sentence : sentences) plot_.caption += (plot_.caption.empty() ? "" : " ") + sentence + ".";
+  }
+
+  std::size_t fewest_seeds() const {
+    std::size_t fewest = most_seeds_;
+    for (const Bucket& bucket : buckets_) fewest = std::min(fewest, bucket.seeds());
+    return fewest;
+  }
+
+  const Json& declared_;
+  const StudyResults& results_;
+  Plot plot_;
+  PlotRows rows_;
+  std::string x_, z_, group_;
+  std::vector<std::string> ys_, names_;
+  std::vector<Bucket> buckets_;
+  std::size_t left_out_ = 0, without_logarithm_ = 0, most_seeds_ = 0;
+};
+
+}  // namespace
+
+Plot plot_of(const Json& declaration, const StudyResults& results) { return PlotBuilder(declaration, results).build(); }
+
+}  // namespace colonnade::host
