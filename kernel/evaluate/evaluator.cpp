@@ -5,12 +5,11 @@
 #include <unistd.h>
 
 #include <atomic>
-#include <ctime>
 
 #include "colonnade/error.h"
 #include "kernel/evaluate/describe.h"
 #include "kernel/evaluate/dispatcher.h"
-#include "kernel/evaluate/key_sources.h"
+#include "kernel/evaluate/results.h"
 #include "kernel/evaluate/system.h"
 #include "kernel/evaluate/task.h"
 #include "kernel/evaluate/watch.h"
@@ -23,8 +22,8 @@ namespace {
 using Phase = Entry::Phase;
 
 constexpr int kTickMs = 200;
+constexpr int kMaxRepairs = 3;         // of one value, while it is fetched
 constexpr double kRefreshSeconds = 2;  // how often other coordinators' traces are looked for
-constexpr int kMaxDamages = 3;         // of one node's inputs: more means that the disk cannot be relied on
 
 ChildCommand worker_command(const EvaluatorOptions& options, const Store& store) {
   ChildCommand command;
@@ -47,6 +46,7 @@ class LocalEvaluator final : public Evaluator {
         store_(store),
         observer_(observer),
         table_(options_, catalogue, store, observer),
+        results_(store, observer, table_),
         dispatcher_(options_, table_, store),
         pool_(worker_command(options_, store), options_.log_folder),
         watch_(options_.heartbeat_timeout),
@@ -73,23 +73,12 @@ class LocalEvaluator final : public Evaluator {
   int workers_started() const override { return pool_.started(); }
 
  private:
-  struct Finished {
-    Entry* entry;
-    double seconds;
-    bool checkpointed;
-  };
-
   bool work_is_left() const { return !running_.empty() || !table_.ready().empty(); }
   void turn();
   void dispatch();
   void start(Entry& entry);
   Task make_task(const Entry& entry);
-  void publish();
   void receive(WorkerProcess& worker, const Json& message);
-  void finish(Entry& entry, const Json& message);
-  const Trace* record(Entry& entry, Trace trace);
-  void input_unreadable(Entry& entry, const Json& message);
-  bool mark_unreadable(const Entry& entry, const std::string& field);
   void worker_ended(WorkerProcess& worker, const WorkerEnd& end);
   [[noreturn]] void end_interrupted();
 
@@ -98,6 +87,7 @@ class LocalEvaluator final : public Evaluator {
   Store& store_;
   EvaluationObserver& observer_;
   NodeTable table_;
+  Results results_;
   Dispatcher dispatcher_;
   WorkerPool pool_;
   WorkerPool::Handlers handlers_;
@@ -105,7 +95,6 @@ class LocalEvaluator final : public Evaluator {
   FileDescriptor wake_;
   std::atomic<bool> interrupted_ = false;
   RunningTasks running_;
-  std::vector<Finished> finished_;  // computed, their traces not committed yet
   std::uint64_t next_task_ = 1;
   double last_refresh_ = monotonic_seconds();
 };
@@ -149,7 +138,7 @@ bool LocalEvaluator::wait() {
   while (true) {
     if (interrupted_) end_interrupted();
     dispatch();
-    publish();
+    results_.publish();
     if (table_.take_settled() > 0) return true;
     if (!work_is_left()) return false;
     turn();
@@ -229,16 +218,6 @@ Task LocalEvaluator::make_task(const Entry& entry) {
   return task;
 }
 
-// Group commit: traces are on the disk before anybody hears of them.
-void LocalEvaluator::publish() {
-  if (finished_.empty()) return;
-  store_.commit();
-  for (const Finished& finished : std::exchange(finished_, {})) {
-    if (finished.checkpointed) store_.drop_checkpoint(finished.entry->key->key);
-    observer_.on_computed(finished.entry->node, finished.entry->result, finished.seconds);
-  }
-}
-
 void LocalEvaluator::receive(WorkerProcess& worker, const Json& message) {
   const auto found = running_.find(worker.id);
   if (found == running_.end()) return;  // its "ready"
@@ -260,12 +239,12 @@ void LocalEvaluator::receive(WorkerProcess& worker, const Json& message) {
   worker.idle = true;
   if (entry.node->schema->op_class == OpClass::measured) pool_.retire(worker);
   if (type == "done") {
-    finish(entry, message);
+    results_.finish(entry, message);
     for (const auto& [name, field] : entry.known() ? entry.result.trace->manifest.fields : Manifest().fields) {
       worker.contents.insert(field.content);
     }
   } else if (type == "damaged") {
-    input_unreadable(entry, message);
+    results_.input_unreadable(entry, message);
   } else if (type == "cancelled") {
     table_.put_back(entry);
   } else if (type == "environment") {
@@ -273,86 +252,6 @@ void LocalEvaluator::receive(WorkerProcess& worker, const Json& message) {
     throw Error(ErrorKind::environment, message.at("message").get<std::string>());
   } else {
     table_.fail(entry, message.at("message").get<std::string>());
-  }
-}
-
-void LocalEvaluator::finish(Entry& entry, const Json& message) {
-  const Node& node = *entry.node;
-  const KeySources& sources = table_.key_sources();
-  try {
-    // The op read its files after they were hashed: were they still the same?
-    if (!paths_in(*node.schema, node.params, sources).empty()) {
-      std::set<std::string> plugins;
-      const auto differences =
-          compare_keys(entry.key->record.at("params"), key_params(*node.schema, node.params, sources, plugins));
-      if (!differences.empty()) {
-        table_.fail(entry, fmt::format("op {}: what its parameter '{}' names changed while it ran; run again",
-                                       node.schema->id(), differences.front().part));
-        return;
-      }
-    }
-    Trace trace;
-    trace.key = entry.key->key;
-    trace.op = node.schema->id();
-    trace.op_class = class_name(node.schema->op_class);
-    trace.key_record = entry.key->record;
-    trace.manifest = manifest_from_json(message.at("manifest"));
-    trace.seconds = message.at("seconds").get<double>();
-    trace.peak_memory = message.at("peak_memory").get<std::uint64_t>();
-    trace.finished = std::time(nullptr);
-    const double seconds = trace.seconds;
-    const Trace* kept = record(entry, std::move(trace));
-    if (!kept) return;
-    finished_.push_back({&entry, seconds, message.at("checkpointed").get<bool>()});
-    table_.computed(entry, kept);
-  } catch (const Error& error) {
-    if (error.kind() == ErrorKind::environment) throw;
-    table_.fail(entry, error.what());
-  }
-}
-
-// The trace that holds for the node's key: the first there ever was, if the op is bitwise, for what was computed from
-// it must not be served for another value. nullptr if that one's bytes are gone and cannot be made again; the node has
-// failed then.
-const Trace* LocalEvaluator::record(Entry& entry, Trace trace) {
-  const auto nondeterminism = store_.add(std::move(trace));
-  const Hash& key = entry.key->key;
-  if (!nondeterminism) {
-    const Trace* found = store_.find(key);
-    return found ? found : store_.find_even_without_blobs(key);
-  }
-  observer_.on_nondeterminism(entry.node, *nondeterminism);
-  if (const Trace* first = store_.find(key)) return first;
-  table_.fail(entry,
-              fmt::format("op {} of plugin {} is not deterministic: evaluated again under the same key, its field{} {} "
-                          "came out different, and the recorded bytes are gone",
-                          entry.node->schema->id(), entry.node->schema->plugin,
-                          nondeterminism->fields.size() == 1 ? "" : "s", fmt::join(nondeterminism->fields, ", ")));
-  return nullptr;
-}
-
-void LocalEvaluator::input_unreadable(Entry& entry, const Json& message) {
-  const std::size_t index = message.at("input").get<std::size_t>();
-  const std::string reason = message.at("message").get<std::string>();
-  Entry& input = *entry.inputs.at(index);
-  if (++entry.damages > kMaxDamages) {
-    table_.fail(entry, fmt::format("input '{}' of {} stayed unreadable: {}", entry.node->inputs[index].role,
-                                   entry.node->schema->id(), reason));
-    return;
-  }
-  observer_.on_message(fmt::format("{}; evaluating {} again", reason, input.node->short_name()));
-  mark_unreadable(input, entry.node->inputs[index].from.field);
-  table_.lost(input, &entry);
-}
-
-// Lets this process's store see for itself what is wrong. False if it can read the field.
-bool LocalEvaluator::mark_unreadable(const Entry& entry, const std::string& field) {
-  const Manifest& manifest = entry.result.trace->manifest;
-  try {
-    store_.get(manifest.fields.at(field), manifest);
-    return false;
-  } catch (const DamagedBlob&) {
-    return true;
   }
 }
 
@@ -396,7 +295,7 @@ void LocalEvaluator::end_interrupted() {
     if (running_.count(worker.id)) pool_.kill(worker, "interrupted");
   }
   while (!running_.empty()) pool_.poll(kTickMs, -1, handlers_);
-  publish();
+  results_.publish();
   std::uint64_t drained = 0;
   if (::read(wake_.number(), &drained, sizeof(drained)) < 0) drained = 0;
   interrupted_ = false;
@@ -409,10 +308,10 @@ Field LocalEvaluator::fetch(const FieldRef& field) {
     while (!entry.settled()) {
       if (interrupted_) end_interrupted();
       dispatch();
-      publish();
+      results_.publish();
       if (!entry.settled()) turn();
     }
-    publish();
+    results_.publish();
     if (entry.phase == Phase::failed) throw Error(ErrorKind::op, entry.failure.message);
     const Manifest& manifest = entry.result.trace->manifest;
     const auto found = manifest.fields.find(field.field);
@@ -422,7 +321,7 @@ Field LocalEvaluator::fetch(const FieldRef& field) {
     try {
       return store_.get(found->second, manifest);
     } catch (const DamagedBlob& damage) {
-      if (attempt == kMaxDamages) throw Error(ErrorKind::environment, damage.what());
+      if (attempt == kMaxRepairs) throw Error(ErrorKind::environment, damage.what());
       observer_.on_message(fmt::format("{}; evaluating {} again", damage.what(), field.node->short_name()));
       table_.lost(entry, nullptr);
     }
