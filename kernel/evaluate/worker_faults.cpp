@@ -32,10 +32,11 @@ void handle_fault(int signal, siginfo_t* info, void*) {
     if (signal == SIGBUS) end_with(WorkerExit::truncated_input, " read an input whose stored file was cut off\n");
     end_with(WorkerExit::wrote_to_input, " wrote to its input\n");
   }
-  // Returning repeats the access, which now ends the process the usual way.
+  // Any other fault ends the process the usual way, also a signal that somebody sent: on return, as it is blocked here.
   struct sigaction usual {};
   usual.sa_handler = SIG_DFL;
   sigaction(signal, &usual, nullptr);
+  ::raise(signal);
 }
 
 }  // namespace

@@ -13,8 +13,8 @@ TEST_CASE("A node with many users is computed once", "[evaluator]") {
   Bench bench;
   const NodeRef base = bench.node("step", {{"value", 2}, {"name", "base"}, {"trail", bench.trail()}});
   std::vector<NodeRef> users;
-  for (int i = 0; i < 5; ++i) users.push_back(bench.node("step", {{"value", i}, {"trail", bench.trail()}}, {base}));
-  const NodeRef all = bench.node("step", Json::object(), users);
+  for (int i = 0; i < 5; ++i) users.push_back(bench.node("join", {{"value", i}, {"trail", bench.trail()}}, {base}));
+  const NodeRef all = bench.node("join", Json::object(), users);
   bench.evaluate({all, users[3]});
   CHECK(bench.value(all) == 5 * 2 + 0 + 1 + 2 + 3 + 4);
   CHECK(bench.value(users[3]) == 5);
@@ -26,7 +26,7 @@ TEST_CASE("A node with many users is computed once", "[evaluator]") {
 TEST_CASE("What was evaluated before is found at once, without a worker", "[evaluator]") {
   Bench bench;
   const NodeRef base = bench.node("step", {{"value", 2}});
-  const NodeRef user = bench.node("step", {{"value", 3}}, {base});
+  const NodeRef user = bench.node("join", {{"value", 3}}, {base});
   bench.evaluate({user});
   bench.restart();
   bench.evaluator->request(user);
@@ -35,7 +35,7 @@ TEST_CASE("What was evaluated before is found at once, without a worker", "[eval
   CHECK_FALSE(bench.evaluator->wait());
   CHECK(bench.value(user) == 5);
   CHECK(bench.evaluator->workers_started() == 0);
-  CHECK(bench.recorder.found == Names{"step", "step"});
+  CHECK(bench.recorder.found == Names{"step", "join"});
 }
 
 TEST_CASE("Several workers give the results of one", "[evaluator]") {
@@ -46,7 +46,7 @@ TEST_CASE("Several workers give the results of one", "[evaluator]") {
     std::vector<NodeRef> nodes, draws;
     for (std::uint64_t seed = 0; seed < 6; ++seed) {
       draws.push_back(bench.node("draw", Json::object(), {}, seed));
-      nodes.push_back(bench.node("step", {{"value", seed}, {"ms", 5 * seed}}, draws));
+      nodes.push_back(bench.node("join", {{"value", seed}, {"ms", 5 * seed}}, draws));
     }
     bench.evaluate(nodes);
     std::vector<std::string> hashes;
@@ -80,7 +80,7 @@ TEST_CASE("Independent nodes run at the same time", "[evaluator]") {
 TEST_CASE("An op's error fails its node and what depends on it, and nothing else", "[evaluator]") {
   Bench bench;
   const NodeRef bad = bench.node("fail");
-  const NodeRef user = bench.node("step", {{"value", 1}}, {bad}), next = bench.node("step", {{"value", 2}}, {user});
+  const NodeRef user = bench.node("join", {{"value", 1}}, {bad}), next = bench.node("join", {{"value", 2}}, {user});
   const NodeRef good = bench.node("step", {{"value", 3}});
   bench.evaluate({next, good});
   CHECK(bench.failure(bad) == "op probe/fail: it was asked to fail");
@@ -88,7 +88,7 @@ TEST_CASE("An op's error fails its node and what depends on it, and nothing else
         "not evaluated, because " + bad->short_name() + " failed: op probe/fail: it was asked to fail");
   CHECK(bench.evaluator->failure(next)->origin == bad);
   CHECK(bench.value(good) == 3);
-  CHECK(bench.recorder.failed == Names{"fail", "step", "step"});
+  CHECK(bench.recorder.failed == Names{"fail", "join", "join"});
   CHECK_THROWS_AS(bench.evaluator->fetch({next, "value"}), Error);
 }
 
