@@ -93,42 +93,42 @@ const OpSchema& LoadedCatalogue::resolve_op(const std::string& name, const std::
   if (candidates.empty()) refuse_short_name(name, opening);
   std::vector<std::string> ids;
   for (const OpSchema* op : candidates) ids.push_back("'" + op->id() + "'");
-  throw Error(ErrorKind::usage,
-              fmt::format("{}'{}' is the name of several ops: {}; write one of these in full", opening, name,
-                          fmt::join(ids, " and ")));
+  throw Error(ErrorKind::usage, fmt::format("{}'{}' is the name of several ops: {}; write one of these in full",
+                                            opening, name, fmt::join(ids, " and ")));
 }
 
 void LoadedCatalogue::refuse_full_id(const std::string& name, const std::string& opening) const {
   const std::string plugin_name = name.substr(0, name.find('/'));
   const PluginInfo* plugin = find_plugin(plugin_name);
   if (plugin == nullptr) {
-    throw Error(ErrorKind::usage, fmt::format("{}unknown op '{}': there is no plugin '{}'{}", opening, name, plugin_name,
-                                              did_you_mean(plugin_name, plugin_names())));
+    throw Error(ErrorKind::usage, fmt::format("{}unknown op '{}': there is no plugin '{}'{}", opening, name,
+                                              plugin_name, did_you_mean(plugin_name, plugin_names())));
   }
   if (!plugin->disabled.empty()) {
-    throw Error(ErrorKind::usage, fmt::format("{}op '{}' cannot be used: plugin '{}' ({}) is disabled: {}", opening, name,
-                                              plugin_name, plugin->file.string(), plugin->disabled));
+    throw Error(ErrorKind::usage, fmt::format("{}op '{}' cannot be used: plugin '{}' ({}) is disabled: {}", opening,
+                                              name, plugin_name, plugin->file.string(), plugin->disabled));
   }
   std::vector<std::string> names;
   for (const OpSchema& op : plugin->ops) names.push_back(op.name);
-  throw Error(ErrorKind::usage,
-              fmt::format("{}unknown op '{}'{}; plugin '{}' has: {}", opening, name,
-                          did_you_mean(name.substr(plugin_name.size() + 1), names), plugin_name, fmt::join(names, ", ")));
+  throw Error(ErrorKind::usage, fmt::format("{}unknown op '{}'{}; plugin '{}' has: {}", opening, name,
+                                            did_you_mean(name.substr(plugin_name.size() + 1), names), plugin_name,
+                                            fmt::join(names, ", ")));
 }
 
 void LoadedCatalogue::refuse_short_name(const std::string& name, const std::string& opening) const {
   const PluginInfo* plugin = find_plugin(name);
   if (plugin != nullptr && !plugin->disabled.empty()) {
-    throw Error(ErrorKind::usage, fmt::format("{}unknown op '{}'; a plugin of that name ({}) is disabled: {}", opening, name,
-                                              plugin->file.string(), plugin->disabled));
+    throw Error(ErrorKind::usage, fmt::format("{}unknown op '{}'; a plugin of that name ({}) is disabled: {}", opening,
+                                              name, plugin->file.string(), plugin->disabled));
   }
   std::vector<std::string> names, disabled;
   for (const auto& [short_name, ops] : short_names_) names.push_back(short_name);
   for (const PluginInfo& other : contents_.plugins) {
     if (!other.disabled.empty()) disabled.push_back(other.name);
   }
-  const std::string note =
-      disabled.empty() ? "" : fmt::format(" (disabled plugins: {}; `colonnade plugin list` says why)", fmt::join(disabled, ", "));
+  const std::string note = disabled.empty() ? ""
+                                            : fmt::format(" (disabled plugins: {}; `colonnade plugin list` says why)",
+                                                          fmt::join(disabled, ", "));
   throw Error(ErrorKind::usage, fmt::format("{}unknown op '{}'{}{}", opening, name, did_you_mean(name, names), note));
 }
 

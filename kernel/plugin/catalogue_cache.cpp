@@ -33,9 +33,15 @@ FileFacts facts_from_json(const Json& document) {
 }  // namespace
 
 Json to_json(const Stamp& stamp) {
-  return {{"name", stamp.name},         {"version", stamp.version},   {"abi", stamp.abi},
-          {"abi_type", stamp.abi_type}, {"torch", stamp.torch},       {"compiler", stamp.compiler},
-          {"standard", stamp.standard}, {"cxx11_abi", stamp.cxx11_abi}, {"requires", stamp.requires_plugins},
+  return {{"name", stamp.name},
+          {"version", stamp.version},
+          {"abi", stamp.abi},
+          {"abi_type", stamp.abi_type},
+          {"torch", stamp.torch},
+          {"compiler", stamp.compiler},
+          {"standard", stamp.standard},
+          {"cxx11_abi", stamp.cxx11_abi},
+          {"requires", stamp.requires_plugins},
           {"extends", stamp.extends_plugins}};
 }
 
@@ -66,7 +72,8 @@ void CatalogueCache::load() {
   if (!bytes || bytes->size() < digest_size) return;
   const std::string_view body = std::string_view(*bytes).substr(digest_size);
   const Hash digest = hash_bytes(body);
-  if (!std::equal(digest.bytes.begin(), digest.bytes.end(), reinterpret_cast<const std::uint8_t*>(bytes->data()))) return;
+  if (!std::equal(digest.bytes.begin(), digest.bytes.end(), reinterpret_cast<const std::uint8_t*>(bytes->data())))
+    return;
   try {
     Json document = decode(body);
     if (document.at("format") != format) return;

@@ -23,8 +23,9 @@ struct FileFacts {
   std::optional<Stamp> stamp;  // of plugins
 };
 
-// The one file that a warm start reads instead of opening plugins: facts by path while the file's identity holds, descriptions
-// by a hash of all binaries they came from. Damaged or missing counts as empty; failing to write it is no error.
+// The one file that a warm start reads instead of opening plugins: facts by path while the file's identity holds,
+// descriptions by a hash of all binaries they came from. Damaged or missing counts as empty; failing to write it is no
+// error.
 class CatalogueCache {
  public:
   explicit CatalogueCache(const std::filesystem::path& cache_folder);

@@ -182,7 +182,8 @@ class CatalogueLoader {
       for (const auto& [kind, ids] : plugin.provides) {
         for (const std::string& id : ids) {
           const auto [first, fresh] = providers.try_emplace({kind, id}, plugin.name);
-          if (!fresh) plugin.disabled = fmt::format("it provides {} '{}', and so does plugin '{}'", kind, id, first->second);
+          if (!fresh)
+            plugin.disabled = fmt::format("it provides {} '{}', and so does plugin '{}'", kind, id, first->second);
         }
       }
       if (plugin.disabled.empty()) continue;

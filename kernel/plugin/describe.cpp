@@ -39,7 +39,8 @@ struct Pipe {
 
 Pipe make_pipe() {
   int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) throw Error(ErrorKind::environment, fmt::format("cannot make a pipe: {}", std::strerror(errno)));
+  if (::pipe2(ends, O_CLOEXEC) != 0)
+    throw Error(ErrorKind::environment, fmt::format("cannot make a pipe: {}", std::strerror(errno)));
   return {FileDescriptor(ends[0]), FileDescriptor(ends[1])};
 }
 
@@ -90,7 +91,8 @@ Describer start(DescribeJob& job) {
   Describer describer;
   describer.job = &job;
   describer.deadline = Clock::now() + time_limit;
-  const int error = spawn_with_pipes(arguments_for(job), result.write.number(), noise.write.number(), describer.process);
+  const int error =
+      spawn_with_pipes(arguments_for(job), result.write.number(), noise.write.number(), describer.process);
   if (error != 0) throw_file_error("start", host_executable(), error);
   describer.result = std::move(result.read);
   describer.noise = std::move(noise.read);
@@ -154,7 +156,8 @@ bool reap(Describer& describer) {
   int status = 0;
   const pid_t ended = ::waitpid(describer.process, &status, describer.result.is_open() ? WNOHANG : 0);
   if (ended == 0 || (ended < 0 && errno == EINTR)) return false;
-  // What it said last may still lie in the pipe; nothing more can come but from children of its own, which are not waited for.
+  // What it said last may still lie in the pipe; nothing more can come but from children of its own, which are not
+  // waited for.
   ::fcntl(describer.noise.number(), F_SETFL, O_NONBLOCK);
   while (describer.noise.is_open()) drain(describer.noise, describer.noise_text, kept_noise);
   settle(describer, status);

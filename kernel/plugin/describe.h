@@ -12,8 +12,8 @@ namespace colonnade::host {
 struct DescribeJob {
   std::filesystem::path file;
   std::vector<std::filesystem::path> required;  // loaded before it
-  Json description;     // as describe_loaded_plugin gives it
-  std::string failure;  // why there is none
+  Json description;                             // as describe_loaded_plugin gives it
+  std::string failure;                          // why there is none
 };
 
 // Runs all jobs as `colonnade describe-plugin` processes, several at a time; none is left when it returns.

@@ -34,7 +34,7 @@ class ElfFile {
  public:
   explicit ElfFile(const std::filesystem::path& path)
       : path_(path), descriptor_(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
-    struct stat status{};
+    struct stat status {};
     if (!descriptor_.is_open() || ::fstat(descriptor_.number(), &status) != 0) throw_file_error("open", path, errno);
     if (!S_ISREG(status.st_mode)) refuse("is no regular file");
     size_ = static_cast<std::uint64_t>(status.st_size);
@@ -46,7 +46,8 @@ class ElfFile {
 
   void read(void* out, std::uint64_t size, std::uint64_t offset, const char* what) const {
     if (offset > size_ || size_ - offset < size) {
-      refuse(fmt::format("is cut off or damaged: its {} should lie at byte {}, and the file has {}", what, offset, size_));
+      refuse(
+          fmt::format("is cut off or damaged: its {} should lie at byte {}, and the file has {}", what, offset, size_));
     }
     if (!read_exactly(descriptor_.number(), out, size, offset)) refuse(fmt::format("cannot be read ({})", what));
   }
@@ -60,14 +61,16 @@ class ElfFile {
 Elf64_Ehdr read_header(const ElfFile& file) {
   unsigned char identity[EI_NIDENT];
   file.read(identity, sizeof(identity), 0, "ELF header");
-  if (std::memcmp(identity, ELFMAG, SELFMAG) != 0) file.refuse("is no shared object (it does not begin as an ELF file)");
+  if (std::memcmp(identity, ELFMAG, SELFMAG) != 0)
+    file.refuse("is no shared object (it does not begin as an ELF file)");
   if (identity[EI_CLASS] != ELFCLASS64 || identity[EI_DATA] != ELFDATA2LSB) {
     file.refuse("is no 64-bit little-endian ELF file");
   }
   Elf64_Ehdr header;
   file.read(&header, sizeof(header), 0, "ELF header");
   if (header.e_type != ET_DYN) file.refuse("is an ELF file but no shared object");
-  if (header.e_machine != host_machine) file.refuse(fmt::format("is for another machine than this one ({})", host_machine_name));
+  if (header.e_machine != host_machine)
+    file.refuse(fmt::format("is for another machine than this one ({})", host_machine_name));
   if (header.e_shoff == 0) file.refuse("has no section headers; do not remove them (sstrip), plain strip keeps them");
   if (header.e_shentsize != sizeof(Elf64_Shdr)) file.refuse("is damaged: its section headers have an unknown size");
   return header;

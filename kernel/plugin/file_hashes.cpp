@@ -24,8 +24,8 @@ constexpr std::size_t hash_digits = 64;
 constexpr std::size_t check_digits = 12;
 
 std::string line_of(const FileIdentity& identity, const Hash& hash) {
-  std::string line = fmt::format("{} {} {} {} {} {}", identity.device, identity.inode, identity.size, identity.modified_ns,
-                                 identity.changed_ns, hash.hex());
+  std::string line = fmt::format("{} {} {} {} {} {}", identity.device, identity.inode, identity.size,
+                                 identity.modified_ns, identity.changed_ns, hash.hex());
   line += " " + hash_bytes(line).short_hex();
   return line;
 }
@@ -34,8 +34,8 @@ std::string line_of(const FileIdentity& identity, const Hash& hash) {
 bool read_line(const std::string& line, FileIdentity& identity, Hash& hash) {
   char hash_text[hash_digits + 1], check[check_digits + 1];
   const int fields = std::sscanf(
-      line.c_str(), "%" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNd64 " %" SCNd64 " %64[0-9a-f] %12[0-9a-f]", &identity.device,
-      &identity.inode, &identity.size, &identity.modified_ns, &identity.changed_ns, hash_text, check);
+      line.c_str(), "%" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNd64 " %" SCNd64 " %64[0-9a-f] %12[0-9a-f]",
+      &identity.device, &identity.inode, &identity.size, &identity.modified_ns, &identity.changed_ns, hash_text, check);
   constexpr int all_fields = 7;
   if (fields != all_fields || std::char_traits<char>::length(hash_text) != hash_digits) return false;
   hash = Hash::from_hex(hash_text);

@@ -9,9 +9,10 @@
 
 namespace colonnade::host {
 
-// SHA-256 of files' contents, remembered by what identifies a file's state (device, inode, size, times) in an append-only file
-// of `cache_folder` (none if that is empty). A file changed within the last seconds is hashed but not remembered: a further
-// change might leave its times as they are. Lines that are torn or damaged are left out; losing the file costs time only.
+// SHA-256 of files' contents, remembered by what identifies a file's state (device, inode, size, times) in an
+// append-only file of `cache_folder` (none if that is empty). A file changed within the last seconds is hashed but not
+// remembered: a further change might leave its times as they are. Lines that are torn or damaged are left out; losing
+// the file costs time only.
 class FileHashes {
  public:
   // The one for this folder; lives as long as the process. Calls into one object from one thread at a time.

@@ -38,7 +38,7 @@ class PathHasher {
   explicit PathHasher(FileHashes& hashes) : hashes_(hashes) {}
 
   Hash hash(const std::filesystem::path& path) {
-    struct stat status{};
+    struct stat status {};
     if (::stat(path.c_str(), &status) != 0) {
       if (errno == ENOENT) refuse_missing(path);
       refuse(path, std::strerror(errno));
@@ -69,7 +69,7 @@ class PathHasher {
     for (; !error && entries != std::filesystem::directory_iterator(); entries.increment(error)) {
       const std::filesystem::path& path = entries->path();
       const std::string name = prefix + path.filename().string();
-      struct stat entry{};
+      struct stat entry {};
       if (::stat(path.c_str(), &entry) != 0) refuse(path, std::strerror(errno));
       if (S_ISDIR(entry.st_mode)) {
         entries_.emplace_back(name + "/", "");

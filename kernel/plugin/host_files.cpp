@@ -29,7 +29,8 @@ std::filesystem::path sibling(const char* folder, const char* name) {
 std::filesystem::path running_executable() {
   std::error_code error;
   const std::filesystem::path file = std::filesystem::read_symlink("/proc/self/exe", error);
-  if (error) throw Error(ErrorKind::environment, "cannot find out which executable runs: /proc/self/exe: " + error.message());
+  if (error)
+    throw Error(ErrorKind::environment, "cannot find out which executable runs: /proc/self/exe: " + error.message());
   return file;
 }
 
@@ -42,7 +43,8 @@ std::filesystem::path sdk_library() {
   std::filesystem::path found;
   ::dl_iterate_phdr(note_sdk, &found);
   std::error_code error;
-  const std::filesystem::path real = std::filesystem::canonical(found.empty() ? sibling("lib", sdk_name) : found, error);
+  const std::filesystem::path real =
+      std::filesystem::canonical(found.empty() ? sibling("lib", sdk_name) : found, error);
   if (error) throw Error(ErrorKind::environment, "cannot find " + sibling("lib", sdk_name).string());
   return real;
 }

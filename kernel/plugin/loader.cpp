@@ -29,7 +29,9 @@ LoadedPlugins& loaded_plugins() {
   return *loaded;
 }
 
-[[noreturn]] void refuse(const std::string& why) { throw Error(ErrorKind::environment, why); }
+[[noreturn]] void refuse(const std::string& why) {
+  throw Error(ErrorKind::environment, why);
+}
 
 // What the dynamic linker said, out of the sentence that Boost wraps around it.
 std::string linker_message(std::string_view text) {
@@ -43,7 +45,8 @@ std::string linker_message(std::string_view text) {
 boost::dll::shared_library open_library(const PluginInfo& plugin) {
   try {
     namespace load_mode = boost::dll::load_mode;
-    return boost::dll::shared_library(std::filesystem::absolute(plugin.file), load_mode::rtld_now | load_mode::rtld_local);
+    return boost::dll::shared_library(std::filesystem::absolute(plugin.file),
+                                      load_mode::rtld_now | load_mode::rtld_local);
   } catch (const std::system_error& error) {
     refuse("it cannot be loaded: " + linker_message(error.what()));
   } catch (const std::exception& error) {
@@ -79,9 +82,10 @@ void load_through_gates(const PluginInfo& plugin) {
   }
   const auto& descriptor = library.get<const PluginDescriptor>(descriptor_symbol);
   if (descriptor.size < sizeof(PluginDescriptor) || descriptor.sdk_abi != COLONNADE_SDK_ABI) {
-    refuse(fmt::format("it has a descriptor of {} bytes for SDK ABI {}, this host wants {} bytes for SDK ABI {}; build it again "
-                       "with this Colonnade's SDK",
-                       descriptor.size, descriptor.sdk_abi, sizeof(PluginDescriptor), COLONNADE_SDK_ABI));
+    refuse(fmt::format(
+        "it has a descriptor of {} bytes for SDK ABI {}, this host wants {} bytes for SDK ABI {}; build it again "
+        "with this Colonnade's SDK",
+        descriptor.size, descriptor.sdk_abi, sizeof(PluginDescriptor), COLONNADE_SDK_ABI));
   }
   if (descriptor.name == nullptr || plugin.name != descriptor.name) {
     refuse(fmt::format("its stamp names it '{}', its descriptor '{}'", plugin.name,

@@ -38,7 +38,8 @@ std::vector<std::string> split_names(const std::string& text, const std::filesys
   for (std::size_t start = 0; start < text.size();) {
     const std::size_t end = std::min(text.find(';', start), text.size());
     names.push_back(text.substr(start, end - start));
-    if (!is_plugin_name(names.back())) refuse(file, fmt::format("has a stamp that names the plugin '{}'", names.back()));
+    if (!is_plugin_name(names.back()))
+      refuse(file, fmt::format("has a stamp that names the plugin '{}'", names.back()));
     start = end + 1;
   }
   return names;
@@ -65,8 +66,9 @@ std::map<std::string, std::string> read_pairs(std::string_view text, const std::
 Stamp read_stamp(const std::filesystem::path& file) {
   const std::optional<std::string> section = read_elf_section(file, section_name);
   if (!section) {
-    refuse(file, "has no stamp (no section 'colonnade_stamp'): end one source file with COLONNADE_PLUGIN(...) and build it "
-                 "with colonnade_add_plugin");
+    refuse(file,
+           "has no stamp (no section 'colonnade_stamp'): end one source file with COLONNADE_PLUGIN(...) and build it "
+           "with colonnade_add_plugin");
   }
   const std::size_t end = section->find('\0');
   if (end == std::string::npos || section->find_first_not_of('\0', end) != std::string::npos) {
@@ -108,11 +110,13 @@ std::vector<std::string> mismatches(const Stamp& stamp, const std::filesystem::p
                                 file.filename().string()));
   }
   for (const char* reserved : {"sdk", "tensor", "torch"}) {
-    if (stamp.name == reserved) found.push_back(fmt::format("'{}' is the name of a part of Colonnade; give it another", reserved));
+    if (stamp.name == reserved)
+      found.push_back(fmt::format("'{}' is the name of a part of Colonnade; give it another", reserved));
   }
   if (stamp.abi != COLONNADE_SDK_ABI) {
-    found.push_back(fmt::format("it was built for SDK ABI {}, this host has SDK ABI {}; build it again with this Colonnade's SDK",
-                                stamp.abi, COLONNADE_SDK_ABI));
+    found.push_back(
+        fmt::format("it was built for SDK ABI {}, this host has SDK ABI {}; build it again with this Colonnade's SDK",
+                    stamp.abi, COLONNADE_SDK_ABI));
   }
   if (stamp.abi_type != host_abi_type) {
     found.push_back(fmt::format("its ABI is of type '{}', this host loads '{}'; build it with this Colonnade's SDK",
@@ -123,8 +127,9 @@ std::vector<std::string> mismatches(const Stamp& stamp, const std::filesystem::p
     found.push_back(fmt::format("it was built with {0} {1}, this host with {0} {2}; {3} {2}", what, theirs, ours, fix));
   };
   if (stamp.torch != no_torch && !host_torch_version()) {
-    found.push_back(fmt::format("it needs LibTorch {}, this host was built without LibTorch; build Colonnade with LibTorch {}",
-                                stamp.torch, stamp.torch));
+    found.push_back(
+        fmt::format("it needs LibTorch {}, this host was built without LibTorch; build Colonnade with LibTorch {}",
+                    stamp.torch, stamp.torch));
   } else if (stamp.torch != no_torch) {
     must_equal(stamp.torch, *host_torch_version(), "LibTorch", "build it again with LibTorch");
   }

@@ -39,8 +39,9 @@ std::string make_header(DType dtype, const std::vector<std::int64_t>& shape, std
                         std::uint64_t stored) {
   const std::size_t extents = shape.size() * sizeof(std::int64_t);
   const std::size_t size = (sizeof(FixedHeader) + extents + alignment - 1) / alignment * alignment;
-  FixedHeader fixed{{}, static_cast<std::uint32_t>(size), static_cast<std::uint8_t>(dtype), packing,
-                    static_cast<std::uint16_t>(shape.size()), bytes, stored};
+  FixedHeader fixed{{},      static_cast<std::uint32_t>(size),         static_cast<std::uint8_t>(dtype),
+                    packing, static_cast<std::uint16_t>(shape.size()), bytes,
+                    stored};
   std::memcpy(fixed.magic, magic.data(), sizeof(fixed.magic));
   std::string header(size, '\0');
   std::memcpy(header.data(), &fixed, sizeof(fixed));
@@ -73,10 +74,14 @@ std::optional<std::string> pack_nonzero(const Blob& blob) {
   const auto* bytes = reinterpret_cast<const char*>(blob.data());
   const std::size_t count = static_cast<std::size_t>(blob.elements());
   switch (dtype_size(blob.dtype())) {
-    case sizeof(std::uint8_t): return pack_elements<std::uint8_t>(bytes, count);
-    case sizeof(std::uint16_t): return pack_elements<std::uint16_t>(bytes, count);
-    case sizeof(std::uint32_t): return pack_elements<std::uint32_t>(bytes, count);
-    default: return pack_elements<std::uint64_t>(bytes, count);
+    case sizeof(std::uint8_t):
+      return pack_elements<std::uint8_t>(bytes, count);
+    case sizeof(std::uint16_t):
+      return pack_elements<std::uint16_t>(bytes, count);
+    case sizeof(std::uint32_t):
+      return pack_elements<std::uint32_t>(bytes, count);
+    default:
+      return pack_elements<std::uint64_t>(bytes, count);
   }
 }
 
@@ -101,10 +106,14 @@ bool unpack_nonzero(std::string_view packed, const BlobRef& blob, char* out) {
   const std::size_t size = dtype_size(blob.dtype);
   const std::size_t count = blob.bytes / size;
   switch (size) {
-    case sizeof(std::uint8_t): return unpack_elements<std::uint8_t>(packed, count, out);
-    case sizeof(std::uint16_t): return unpack_elements<std::uint16_t>(packed, count, out);
-    case sizeof(std::uint32_t): return unpack_elements<std::uint32_t>(packed, count, out);
-    default: return unpack_elements<std::uint64_t>(packed, count, out);
+    case sizeof(std::uint8_t):
+      return unpack_elements<std::uint8_t>(packed, count, out);
+    case sizeof(std::uint16_t):
+      return unpack_elements<std::uint16_t>(packed, count, out);
+    case sizeof(std::uint32_t):
+      return unpack_elements<std::uint32_t>(packed, count, out);
+    default:
+      return unpack_elements<std::uint64_t>(packed, count, out);
   }
 }
 
@@ -117,7 +126,7 @@ struct OpenedBlob {
 OpenedBlob open_blob_file(const std::filesystem::path& file, const BlobRef& expected,
                           const std::shared_ptr<MappedRanges>& ranges, std::string& damage) {
   const FileDescriptor descriptor(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
-  struct stat status{};
+  struct stat status {};
   if (!descriptor.is_open() && errno == ENOENT) {
     damage = fmt::format("{} is missing", file.string());
     return {};
@@ -154,7 +163,8 @@ TemporaryFile write_blob_file(const std::filesystem::path& temporary_folder, con
   const std::string_view bytes =
       packed ? std::string_view(*packed) : std::string_view(reinterpret_cast<const char*>(blob.data()), blob.size());
   TemporaryFile file(temporary_folder);
-  file.write(make_header(blob.dtype(), blob.shape(), blob.size(), packed ? Packing::nonzero : Packing::plain, bytes.size()));
+  file.write(
+      make_header(blob.dtype(), blob.shape(), blob.size(), packed ? Packing::nonzero : Packing::plain, bytes.size()));
   file.write(bytes);
   // Starts the writing now, so that the fsyncs of a value's many blobs wait for the disk only once.
   ::sync_file_range(file.descriptor(), 0, 0, SYNC_FILE_RANGE_WRITE);
@@ -179,7 +189,8 @@ MappedBlob map_blob_file(const std::filesystem::path& file, const BlobRef& expec
       return {};
     }
   }
-  if (!skip_hash && Blob::share(expected.dtype, expected.shape, result.bytes, result.owner).content_hash() != expected.hash) {
+  if (!skip_hash &&
+      Blob::share(expected.dtype, expected.shape, result.bytes, result.owner).content_hash() != expected.hash) {
     damage = fmt::format("{} is damaged: its content is not what it is named after", file.string());
     return {};
   }
@@ -189,7 +200,7 @@ MappedBlob map_blob_file(const std::filesystem::path& file, const BlobRef& expec
 std::optional<BlobRef> read_blob_header(const std::filesystem::path& file) {
   const FileDescriptor descriptor(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
   FixedHeader fixed;
-  struct stat status{};
+  struct stat status {};
   if (!descriptor.is_open() && errno == ENOENT) return std::nullopt;
   if (!descriptor.is_open() || ::fstat(descriptor.number(), &status) != 0) throw_file_error("open", file, errno);
   if (!read_exactly(descriptor.number(), &fixed, sizeof(fixed), 0)) return std::nullopt;

@@ -16,8 +16,8 @@
 //   12  dtype, 1 byte; 13 packing, 1 byte; 14 rank, 2 bytes
 //   16  size of the tensor, 8 bytes; 24 size of what follows the header, 8 bytes
 //   32  extents, 8 bytes each; zeros up to the header's size
-// then the bytes (packing 0), or (packing 1) one bit an element that says whether it is not all zero bits, then the elements
-// that are not. Little endian. The name of the file is the tensor's content hash.
+// then the bytes (packing 0), or (packing 1) one bit an element that says whether it is not all zero bits, then the
+// elements that are not. Little endian. The name of the file is the tensor's content hash.
 namespace colonnade::host {
 
 enum class Packing : std::uint8_t { plain = 0, nonzero = 1 };
@@ -31,12 +31,13 @@ struct MappedBlob {
   const char* bytes = nullptr;
 };
 
-// Maps `file` and checks that it holds the tensor `expected`. The content is hashed unless `skip_hash`. On failure `damage`
-// says why and `owner` is null. Throws Error(environment) where the system refuses to open or map it.
+// Maps `file` and checks that it holds the tensor `expected`. The content is hashed unless `skip_hash`. On failure
+// `damage` says why and `owner` is null. Throws Error(environment) where the system refuses to open or map it.
 MappedBlob map_blob_file(const std::filesystem::path& file, const BlobRef& expected, bool skip_hash,
                          const std::shared_ptr<MappedRanges>& ranges, std::string& damage);
 
-// Reads what the header says; nothing if it is damaged, cut off or missing. The hash is the one that `file` is named after.
+// Reads what the header says; nothing if it is damaged, cut off or missing. The hash is the one that `file` is named
+// after.
 std::optional<BlobRef> read_blob_header(const std::filesystem::path& file);
 
 }  // namespace colonnade::host

@@ -17,8 +17,8 @@ namespace {
 
 // Each is an open, locked file.
 constexpr std::size_t blobs_written_together = 64;
-// A blob younger than this may have a writer that has not fsynced its folder yet; an older one is touched when it is used
-// again, so that whoever collects garbage takes it for a young one.
+// A blob younger than this may have a writer that has not fsynced its folder yet; an older one is touched when it is
+// used again, so that whoever collects garbage takes it for a young one.
 constexpr double settled_after_seconds = 60;
 
 double age_of(const struct stat& status) {
@@ -44,7 +44,7 @@ bool BlobStore::has(const Hash& hash) const {
 
 bool BlobStore::is_there(const Hash& hash, const Blob& blob) {
   const std::filesystem::path file = file_of(hash);
-  struct stat status{};
+  struct stat status {};
   if (::stat(file.c_str(), &status) != 0) return false;
   const std::optional<BlobRef> header = read_blob_header(file);
   const bool sound = header && header->dtype == blob.dtype() && header->shape == blob.shape() && !is_damaged(hash);
@@ -153,7 +153,7 @@ void BlobStore::for_each_file(const std::function<void(const File&)>& visit) con
   std::error_code error;
   for (const auto& shard : std::filesystem::directory_iterator(folder_, error)) {
     for (const auto& entry : std::filesystem::directory_iterator(shard.path(), error)) {
-      struct stat status{};
+      struct stat status {};
       if (::stat(entry.path().c_str(), &status) != 0) continue;
       File file;
       file.path = entry.path();

@@ -15,8 +15,8 @@
 
 namespace colonnade::host {
 
-// The blobs/ folder of a store: tensors under their content hashes, mapped read-only, verified when this process first maps
-// them.
+// The blobs/ folder of a store: tensors under their content hashes, mapped read-only, verified when this process first
+// maps them.
 class BlobStore {
  public:
   explicit BlobStore(const std::filesystem::path& store);

@@ -28,7 +28,9 @@ struct CheckpointHeader {
 static_assert(sizeof(CheckpointHeader) == 80 && std::is_trivially_copyable_v<CheckpointHeader>);
 constexpr std::size_t digested_from = 40;
 
-std::size_t aligned(std::size_t size) { return (size + alignment - 1) / alignment * alignment; }
+std::size_t aligned(std::size_t size) {
+  return (size + alignment - 1) / alignment * alignment;
+}
 
 // Tensors' offsets count from the end of the description, aligned.
 Json describe(const Value& state, std::vector<Blob>& blobs) {
@@ -41,7 +43,8 @@ Json describe(const Value& state, std::vector<Blob>& blobs) {
       blobs.push_back(blob);
       offset += aligned(blob.size());
     }
-    fields[name] = {{"type", field.type}, {"document", field.document}, {"tensors", tensors}, {"carries", field.carries}};
+    fields[name] = {
+        {"type", field.type}, {"document", field.document}, {"tensors", tensors}, {"carries", field.carries}};
   }
   return fields;
 }
@@ -70,7 +73,8 @@ Value value_from(const Json& description, std::string_view data, const std::shar
     field.type = document.at("type").get<std::string>();
     field.document = document.at("document");
     field.carries = document.at("carries").get<std::set<std::string>>();
-    for (const auto& [tensor, place] : document.at("tensors").items()) field.tensors[tensor] = blob_at(place, data, owner);
+    for (const auto& [tensor, place] : document.at("tensors").items())
+      field.tensors[tensor] = blob_at(place, data, owner);
   }
   return state;
 }
@@ -113,7 +117,7 @@ void write_checkpoint(const std::filesystem::path& file, const std::filesystem::
 std::optional<Value> read_checkpoint(const std::filesystem::path& file, const Hash& key,
                                      const std::shared_ptr<MappedRanges>& ranges) {
   const FileDescriptor descriptor(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
-  struct stat status{};
+  struct stat status {};
   if (!descriptor.is_open() || ::fstat(descriptor.number(), &status) != 0) return std::nullopt;
   const auto size = static_cast<std::size_t>(status.st_size);
   CheckpointHeader header;

@@ -22,10 +22,12 @@ constexpr std::int64_t nanoseconds_per_second = 1'000'000'000;
 // A writer needs a moment between creating its file and locking it.
 constexpr std::int64_t abandoned_after_seconds = 60;
 
-std::int64_t to_ns(const timespec& time) { return time.tv_sec * nanoseconds_per_second + time.tv_nsec; }
+std::int64_t to_ns(const timespec& time) {
+  return time.tv_sec * nanoseconds_per_second + time.tv_nsec;
+}
 
-// Opens and locks FILE's temporary neighbour. It has a fixed name, so that what a killed process leaves is taken over by the
-// next one.
+// Opens and locks FILE's temporary neighbour. It has a fixed name, so that what a killed process leaves is taken over
+// by the next one.
 FileDescriptor open_locked_neighbour(const std::filesystem::path& temporary) {
   while (true) {
     FileDescriptor descriptor(::open(temporary.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
@@ -34,7 +36,8 @@ FileDescriptor open_locked_neighbour(const std::filesystem::path& temporary) {
       if (errno == EINTR) continue;
       throw_file_error("lock", temporary, errno);
     }
-    struct stat mine{}, there{};
+    struct stat mine {
+    }, there{};
     const bool same = ::fstat(descriptor.number(), &mine) == 0 && ::stat(temporary.c_str(), &there) == 0 &&
                       mine.st_ino == there.st_ino && mine.st_dev == there.st_dev;
     if (same) return descriptor;  // else another process has renamed it away meanwhile
@@ -43,7 +46,9 @@ FileDescriptor open_locked_neighbour(const std::filesystem::path& temporary) {
 
 }  // namespace
 
-FileDescriptor::~FileDescriptor() { close(); }
+FileDescriptor::~FileDescriptor() {
+  close();
+}
 
 void FileDescriptor::close() {
   if (number_ >= 0) ::close(number_);
@@ -56,7 +61,7 @@ FileIdentity identity_of(const struct stat& status) {
 }
 
 std::optional<FileIdentity> file_identity(const std::filesystem::path& file) {
-  struct stat status{};
+  struct stat status {};
   if (::stat(file.c_str(), &status) != 0) return std::nullopt;
   return identity_of(status);
 }
@@ -101,8 +106,9 @@ void rename_file(const std::filesystem::path& from, const std::filesystem::path&
 
 std::optional<std::string> read_file_if_there(const std::filesystem::path& file) {
   const FileDescriptor descriptor(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
-  struct stat status{};
-  if (!descriptor.is_open() || ::fstat(descriptor.number(), &status) != 0 || !S_ISREG(status.st_mode)) return std::nullopt;
+  struct stat status {};
+  if (!descriptor.is_open() || ::fstat(descriptor.number(), &status) != 0 || !S_ISREG(status.st_mode))
+    return std::nullopt;
   std::string bytes(static_cast<std::size_t>(status.st_size), '\0');
   if (!read_exactly(descriptor.number(), bytes.data(), bytes.size(), 0)) return std::nullopt;
   return bytes;
@@ -150,7 +156,7 @@ void TemporaryFile::publish(const std::filesystem::path& target) {
 void remove_abandoned_files(const std::filesystem::path& folder) {
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
-    struct stat status{};
+    struct stat status {};
     if (::stat(entry.path().c_str(), &status) != 0) continue;
     if (std::time(nullptr) - status.st_mtim.tv_sec < abandoned_after_seconds) continue;
     const FileDescriptor descriptor(::open(entry.path().c_str(), O_RDONLY | O_CLOEXEC));

@@ -52,8 +52,8 @@ std::optional<std::string> read_file_if_there(const std::filesystem::path& file)
 // False at the end of the file or on an error.
 bool read_exactly(int descriptor, void* bytes, std::size_t size, std::uint64_t offset);
 
-// A file being written in a store's tmp/ folder, locked while it is, so that whoever cleans up sees that it is in use. Removed
-// again unless `publish` was called.
+// A file being written in a store's tmp/ folder, locked while it is, so that whoever cleans up sees that it is in use.
+// Removed again unless `publish` was called.
 class TemporaryFile {
  public:
   explicit TemporaryFile(const std::filesystem::path& folder);
@@ -62,7 +62,7 @@ class TemporaryFile {
   void write(const void* bytes, std::size_t size) { write_all(descriptor_.number(), bytes, size, path_); }
   void write(std::string_view bytes) { write(bytes.data(), bytes.size()); }
   void sync() { sync_file(descriptor_.number(), path_); }
-  void publish(const std::filesystem::path& target);  // renames; the caller fsyncs the folder
+  void publish(const std::filesystem::path& target);                   // renames; the caller fsyncs the folder
   FileDescriptor take_descriptor() { return std::move(descriptor_); }  // after publishing
   int descriptor() const { return descriptor_.number(); }
 

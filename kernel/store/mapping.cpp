@@ -57,7 +57,8 @@ Mapping::~Mapping() {
   ::munmap(address_, size_);
 }
 
-std::shared_ptr<const Mapping> Mapping::of_file(int descriptor, std::size_t size, std::shared_ptr<MappedRanges> ranges) {
+std::shared_ptr<const Mapping> Mapping::of_file(int descriptor, std::size_t size,
+                                                std::shared_ptr<MappedRanges> ranges) {
   void* address = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, descriptor, 0);
   if (address == MAP_FAILED) return nullptr;
   return std::shared_ptr<const Mapping>(new Mapping(static_cast<char*>(address), size, std::move(ranges)));
@@ -69,6 +70,8 @@ std::shared_ptr<Mapping> Mapping::allocate(std::size_t size, std::shared_ptr<Map
   return std::shared_ptr<Mapping>(new Mapping(static_cast<char*>(address), size, std::move(ranges)));
 }
 
-void Mapping::seal() { ::mprotect(address_, size_, PROT_READ); }
+void Mapping::seal() {
+  ::mprotect(address_, size_, PROT_READ);
+}
 
 }  // namespace colonnade::host

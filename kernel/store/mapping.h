@@ -9,8 +9,8 @@
 
 namespace colonnade::host {
 
-// The address ranges that a store has mapped. Threads add and remove; `contains` takes no lock and allocates nothing, so that
-// a fault handler may ask. Lives as long as its last mapping.
+// The address ranges that a store has mapped. Threads add and remove; `contains` takes no lock and allocates nothing,
+// so that a fault handler may ask. Lives as long as its last mapping.
 class MappedRanges {
  public:
   MappedRanges() = default;

@@ -62,8 +62,8 @@ class Window {
 };
 
 bool is_header(const RecordHeader& header, std::uint64_t offset, std::uint64_t file_size) {
-  return std::string_view(header.magic, sizeof(header.magic)) == magic && header.header_crc == header_crc(header, offset) &&
-         header.size <= file_size - offset - sizeof(header);
+  return std::string_view(header.magic, sizeof(header.magic)) == magic &&
+         header.header_crc == header_crc(header, offset) && header.size <= file_size - offset - sizeof(header);
 }
 
 // Where the next record belongs: after the last one, or in its place if its body was torn.
@@ -133,7 +133,8 @@ std::vector<std::filesystem::path> segments_of(const std::filesystem::path& fold
 std::optional<FileDescriptor> lock_segment(const std::filesystem::path& file) {
   FileDescriptor descriptor(::open(file.c_str(), O_RDWR | O_CLOEXEC));
   if (!descriptor.is_open() || ::flock(descriptor.number(), LOCK_EX | LOCK_NB) != 0) return std::nullopt;
-  struct stat mine{}, there{};
+  struct stat mine {
+  }, there{};
   if (::fstat(descriptor.number(), &mine) != 0 || ::stat(file.c_str(), &there) != 0) return std::nullopt;
   if (mine.st_ino != there.st_ino || mine.st_dev != there.st_dev) return std::nullopt;
   return descriptor;
@@ -147,7 +148,7 @@ SegmentWriter SegmentWriter::acquire(const std::filesystem::path& folder,
     if (!identity || identity->size >= small_segment) continue;
     std::optional<FileDescriptor> descriptor = lock_segment(file);
     if (!descriptor) continue;
-    struct stat status{};
+    struct stat status {};
     if (::fstat(descriptor->number(), &status) != 0) throw_file_error("look at", file, errno);
     const auto size = static_cast<std::uint64_t>(status.st_size);
     writer.size_ = sound_end(descriptor->number(), size);

@@ -15,8 +15,8 @@
 //   0  "CLTR"                     4  CRC-32 of the record's offset in the file and of the header from byte 8
 //   8  size of the body, 8 bytes  16 CRC-32 of the body, 4 bytes; 20 zeros
 //   24 key, 32 bytes              56 digest of the op's id, 8 bytes
-// and the body, canonically encoded. Little endian. The offset binds a record to its place, so that bytes inside a body are
-// never taken for a record when a damaged stretch is skipped.
+// and the body, canonically encoded. Little endian. The offset binds a record to its place, so that bytes inside a body
+// are never taken for a record when a damaged stretch is skipped.
 namespace colonnade::host {
 
 struct RecordHeader {
@@ -40,8 +40,8 @@ std::uint64_t op_digest(const std::string& op);
 // Header and body as they stand at `offset` of a segment.
 std::string make_record(const Hash& key, const std::string& op, std::string_view body, std::uint64_t offset);
 
-// Calls `visit` for every record from `from` on whose header is whole and whose body lies within the file; skips what is
-// damaged. Bodies are not read. Returns the end of the last record found, or `from`.
+// Calls `visit` for every record from `from` on whose header is whole and whose body lies within the file; skips what
+// is damaged. Bodies are not read. Returns the end of the last record found, or `from`.
 std::uint64_t scan_segment(int descriptor, std::uint64_t from, std::uint64_t file_size,
                            const std::function<void(const RecordPlace&)>& visit);
 

@@ -28,7 +28,9 @@ Blob document_blob(const std::string& encoded) {
   return Blob::copy(DType::u8, {static_cast<std::int64_t>(encoded.size())}, encoded.data());
 }
 
-BlobRef ref_of(const Blob& blob) { return {blob.content_hash(), blob.dtype(), blob.shape(), blob.size()}; }
+BlobRef ref_of(const Blob& blob) {
+  return {blob.content_hash(), blob.dtype(), blob.shape(), blob.size()};
+}
 
 bool same_contents(const Manifest& a, const Manifest& b) {
   if (a.fields.size() != b.fields.size()) return false;
@@ -60,7 +62,8 @@ void for_each_blob(const Manifest& manifest, Visit visit) {
   }
 }
 
-// Whether a value that lies in its trace is what it is named after. (Of larger ones only the blobs count, in their files.)
+// Whether a value that lies in its trace is what it is named after. (Of larger ones only the blobs count, in their
+// files.)
 bool is_sound(const Manifest& manifest) {
   for (const auto& [name, field] : manifest.fields) {
     if (field.document_blob) continue;
@@ -143,11 +146,12 @@ std::filesystem::path FileStore::prepare(std::filesystem::path folder, Role role
   std::optional<std::string> format = read_file_if_there(format_file);
   if (!format && role != Role::reader) write_file_atomically(format_file, *(format = format_text));
   if (format && *format != format_text) {
-    throw Error(ErrorKind::environment,
-                fmt::format("{} says '{}'; this version of Colonnade reads '{}': use the version that wrote the store, or "
-                            "move the store away",
-                            format_file.string(), format->substr(0, format->find('\n')),
-                            format_text.substr(0, format_text.size() - 1)));
+    throw Error(
+        ErrorKind::environment,
+        fmt::format("{} says '{}'; this version of Colonnade reads '{}': use the version that wrote the store, or "
+                    "move the store away",
+                    format_file.string(), format->substr(0, format->find('\n')),
+                    format_text.substr(0, format_text.size() - 1)));
   }
   if (role == Role::coordinator) remove_abandoned_files(folder / "tmp");
   return folder;
@@ -206,9 +210,10 @@ Field FileStore::get(const FieldManifest& field, const Manifest& whole) {
   for (const auto& [name, blob] : field.tensors) result.tensors[name] = get_blob(blob, whole);
   if (result.content_hash() == field.content) return result;
   blobs_.mark_damaged(field.content);
-  throw DamagedBlob(field.content, fmt::format("the field {} of type {} in its trace is damaged: its content is not what it "
-                                               "is named after",
-                                               field.content.short_hex(), field.type));
+  throw DamagedBlob(field.content,
+                    fmt::format("the field {} of type {} in its trace is damaged: its content is not what it "
+                                "is named after",
+                                field.content.short_hex(), field.type));
 }
 
 bool FileStore::has_blobs(const Manifest& manifest) const {
@@ -293,7 +298,7 @@ void FileStore::collect_blobs(const std::vector<const Trace*>& kept, bool dry_ru
 void FileStore::collect_checkpoints(bool dry_run, double grace_seconds, Garbage& garbage) {
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(folder_ / "checkpoints", error)) {
-    struct stat status{};
+    struct stat status {};
     if (::stat(entry.path().c_str(), &status) != 0) continue;
     bool finished = false;
     try {

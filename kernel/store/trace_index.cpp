@@ -79,7 +79,8 @@ std::vector<const Trace*> TraceIndex::of_op(const std::string& op) const {
     const Trace* trace = trace_of(*entry);
     if (trace != nullptr && trace->op == op) traces.push_back(trace);
   }
-  std::stable_sort(traces.begin(), traces.end(), [](const Trace* a, const Trace* b) { return a->finished < b->finished; });
+  std::stable_sort(traces.begin(), traces.end(),
+                   [](const Trace* a, const Trace* b) { return a->finished < b->finished; });
   return traces;
 }
 
@@ -108,7 +109,7 @@ void TraceIndex::insert(Segment& segment, const RecordPlace& place) {
 
 void TraceIndex::scan(const std::filesystem::path& file) {
   FileDescriptor descriptor(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
-  struct stat status{};
+  struct stat status {};
   if (!descriptor.is_open() || ::fstat(descriptor.number(), &status) != 0) return;
   const FileIdentity identity = identity_of(status);
   const auto same = [&](const auto& segment) {
@@ -116,9 +117,9 @@ void TraceIndex::scan(const std::filesystem::path& file) {
   };
   auto found = std::find_if(segments_.begin(), segments_.end(), same);
   // A file of a known name but another inode was written again by someone who collected garbage.
-  const bool rewritten = found == segments_.end() && std::any_of(segments_.begin(), segments_.end(), [&](const auto& segment) {
-    return segment->path == file;
-  });
+  const bool rewritten =
+      found == segments_.end() &&
+      std::any_of(segments_.begin(), segments_.end(), [&](const auto& segment) { return segment->path == file; });
   if (found == segments_.end()) {
     auto segment = std::make_unique<Segment>();
     segment->path = file;
@@ -204,7 +205,7 @@ bool TraceIndex::retain_in(Segment& segment, const std::function<bool(const Trac
   std::optional<FileDescriptor> locked;
   if (!mine) {
     locked = lock_segment(segment.path);
-    struct stat status{};
+    struct stat status {};
     if (!locked || ::fstat(locked->number(), &status) != 0 || status.st_ino != segment.identity.inode) return false;
   }
   if (dry_run || dropped.empty()) return true;

@@ -18,8 +18,8 @@ namespace colonnade::host {
 Json to_json(const Trace& trace);
 Trace trace_from_json(const Json& document);  // throws Error(input)
 
-// All traces of a store: where each record lies, by key and by op; a trace is decoded when it is first asked for, and stays
-// at its address for good. A record that proves damaged is left out.
+// All traces of a store: where each record lies, by key and by op; a trace is decoded when it is first asked for, and
+// stays at its address for good. A record that proves damaged is left out.
 class TraceIndex {
  public:
   TraceIndex(std::filesystem::path folder, std::filesystem::path temporary_folder);

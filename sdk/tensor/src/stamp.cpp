@@ -1,5 +1,5 @@
-// The stamp of this library, in the format of plugins' stamps: the host reads from it, without loading anything, which LibTorch
-// this Colonnade was built with.
+// The stamp of this library, in the format of plugins' stamps: the host reads from it, without loading anything, which
+// LibTorch this Colonnade was built with.
 #include "colonnade/version.h"
 
 #define COLONNADE_PLUGIN_NAME "tensor"
@@ -11,5 +11,6 @@
 
 extern "C" {
 extern const char colonnade_tensor_stamp_text[];
-__attribute__((section("colonnade_stamp"), used, retain)) const char colonnade_tensor_stamp_text[] = COLONNADE_STAMP_TEXT;
+__attribute__((section("colonnade_stamp"), used, retain)) const char colonnade_tensor_stamp_text[] =
+    COLONNADE_STAMP_TEXT;
 }

@@ -17,7 +17,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-fs::path fixture_file(const std::string& name) { return fs::path(COLONNADE_TEST_FIXTURE_DIR) / (name + ".plugin.so"); }
+fs::path fixture_file(const std::string& name) {
+  return fs::path(COLONNADE_TEST_FIXTURE_DIR) / (name + ".plugin.so");
+}
 
 // Keeps the user's own plugins out.
 struct NoUserPlugins {
@@ -64,21 +66,22 @@ std::string message_of(const std::function<void()>& action, ErrorKind kind) {
 }  // namespace
 
 TEST_CASE("Every broken plugin is disabled with its own reason, and the host lives") {
-  CHECK(reason_for("wrong_abi") == "it was built for SDK ABI 999, this host has SDK ABI 1; build it again with this Colonnade's SDK");
+  CHECK(reason_for("wrong_abi") ==
+        "it was built for SDK ABI 999, this host has SDK ABI 1; build it again with this Colonnade's SDK");
   CHECK(reason_for("missing_entry") ==
         "it has no symbol 'colonnade_plugin'; end one of its source files with COLONNADE_PLUGIN(register_function)");
   CHECK(reason_for("throwing_registration") == "its registration failed: the table of kernels is empty");
   CHECK(reason_for("duplicate_op") ==
         "its registration was refused: plugin 'duplicate_op' registers the op 'duplicate_op/one' twice");
-  CHECK(reason_for("unresolved_symbol") ==
-        "it cannot be loaded: " + fixture_file("unresolved_symbol").string() +
-            ": undefined symbol: colonnade_fixture_function_that_nobody_defines");
+  CHECK(reason_for("unresolved_symbol") == "it cannot be loaded: " + fixture_file("unresolved_symbol").string() +
+                                               ": undefined symbol: colonnade_fixture_function_that_nobody_defines");
   CHECK(reason_for("throwing_static") ==
         "the process that loaded it died with SIGABRT; its last lines: terminate called after throwing an instance of "
         "'std::runtime_error';   what():  no table in this build");
-  CHECK_THAT(reason_for("wrong_torch"), Catch::StartsWith(host_torch_version() ? "it was built with LibTorch 0.0.1+none, this "
-                                                                                 "host with LibTorch "
-                                                                               : "it needs LibTorch 0.0.1+none, "));
+  CHECK_THAT(reason_for("wrong_torch"),
+             Catch::StartsWith(host_torch_version() ? "it was built with LibTorch 0.0.1+none, this "
+                                                      "host with LibTorch "
+                                                    : "it needs LibTorch 0.0.1+none, "));
 }
 
 TEST_CASE("Plugins that only misbehave later are usable as far as the catalogue can see") {
@@ -104,12 +107,14 @@ TEST_CASE("An op is found by its full id or its short name, and misses say what 
   };
   CHECK_THAT(refusal("sum_byte"), Catch::StartsWith("study.lua:3: unknown op 'sum_byte'; did you mean 'sum_bytes'?"));
   CHECK_THAT(refusal("sum_byte"), Catch::Contains("disabled plugins: wrong_abi"));
-  CHECK_THAT(refusal("good/ad"), Catch::StartsWith("study.lua:3: unknown op 'good/ad'; did you mean 'add'?; plugin 'good' has: add, "));
+  CHECK_THAT(refusal("good/ad"),
+             Catch::StartsWith("study.lua:3: unknown op 'good/ad'; did you mean 'add'?; plugin 'good' has: add, "));
   CHECK_THAT(refusal("godo/add"),
              Catch::StartsWith("study.lua:3: unknown op 'godo/add': there is no plugin 'godo'; did you mean 'good'?"));
-  CHECK(refusal("wrong_abi/any") ==
-        "study.lua:3: op 'wrong_abi/any' cannot be used: plugin 'wrong_abi' (" + fixture_file("wrong_abi").string() +
-            ") is disabled: it was built for SDK ABI 999, this host has SDK ABI 1; build it again with this Colonnade's SDK");
+  CHECK(refusal("wrong_abi/any") == "study.lua:3: op 'wrong_abi/any' cannot be used: plugin 'wrong_abi' (" +
+                                        fixture_file("wrong_abi").string() +
+                                        ") is disabled: it was built for SDK ABI 999, this host has SDK ABI 1; build "
+                                        "it again with this Colonnade's SDK");
 }
 
 TEST_CASE("The first place a plugin is found in wins, and the others are reported") {
@@ -206,7 +211,8 @@ TEST_CASE("A warm catalogue reads one file, and a damaged cache costs time only"
   REQUIRE(fs::exists(file));
   const auto start = std::chrono::steady_clock::now();
   CHECK(load()->ops().size() == ops);
-  const double milliseconds = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+  const double milliseconds =
+      std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
   CHECK(milliseconds < 100);  // a few; describing three plugins takes longer
   const std::string whole = read_bytes(file);
   for (const std::size_t place : {std::size_t{0}, std::size_t{40}, whole.size() / 2, whole.size() - 1}) {

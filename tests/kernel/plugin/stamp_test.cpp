@@ -56,8 +56,8 @@ std::string elf_with_section(const std::string& content) {
 std::string whole_stamp(const std::string& change_from = "", const std::string& change_to = "") {
   std::string text =
       "colonnade-stamp=1\nname=made\nversion=1.2.3\nabi=1\nabi_type=cpp\ntorch=none\ncompiler=" COLONNADE_COMPILER
-      "\nstandard=" COLONNADE_STRINGIFY(__cplusplus) "\ncxx11_abi=" COLONNADE_STRINGIFY(_GLIBCXX_USE_CXX11_ABI)
-      "\nrequires=one;two\nextends=\n";
+      "\nstandard=" COLONNADE_STRINGIFY(__cplusplus) "\ncxx11_abi=" COLONNADE_STRINGIFY(
+          _GLIBCXX_USE_CXX11_ABI) "\nrequires=one;two\nextends=\n";
   if (!change_from.empty()) text.replace(text.find(change_from), change_from.size(), change_to);
   return text + '\0';
 }
@@ -113,7 +113,8 @@ TEST_CASE("Damaged stamps are refused by name and reason") {
     return std::string("no error");
   };
   CHECK(message_for(whole_stamp("abi=1\n", "abi=one\n")) == "has a damaged stamp: the ABI 'one' is no number");
-  CHECK(message_for(whole_stamp("abi=1\n", "abi=99999999999\n")) == "has a damaged stamp: the ABI '99999999999' is no number");
+  CHECK(message_for(whole_stamp("abi=1\n", "abi=99999999999\n")) ==
+        "has a damaged stamp: the ABI '99999999999' is no number");
   CHECK(message_for(whole_stamp("torch=none\n", "")) == "has a damaged stamp: 'torch' is missing");
   CHECK(message_for(whole_stamp("torch=none\n", "abi=1\n")) == "has a damaged stamp: 'abi' is in it twice");
   CHECK(message_for(whole_stamp("torch=none", "torch\x01none")) == "has a damaged stamp: a line is not key=value");
@@ -162,7 +163,8 @@ TEST_CASE("All mismatches are told at once, with both sides and the fix") {
       "it was built for SDK ABI 7, this host has SDK ABI 1; build it again with this Colonnade's SDK",
       "its ABI is of type 'stable', this host loads 'cpp'; build it with this Colonnade's SDK",
       "it was built with the compiler gcc-3, this host with the compiler " + compiler + "; build it with " + compiler,
-      "it was built with the C++ standard 199711L, this host with the C++ standard " + standard + "; build it as " + standard,
+      "it was built with the C++ standard 199711L, this host with the C++ standard " + standard + "; build it as " +
+          standard,
       "it was built with _GLIBCXX_USE_CXX11_ABI old, this host with _GLIBCXX_USE_CXX11_ABI 1; set it to 1"};
   CHECK(mismatches(stamp, fixture("good")) == expected);
 }
@@ -170,10 +172,10 @@ TEST_CASE("All mismatches are told at once, with both sides and the fix") {
 TEST_CASE("A stamp for another LibTorch is told with both versions") {
   const Stamp stamp = read_stamp(fixture("wrong_torch"));
   const std::string host = host_torch_version().value_or("");
-  const std::string expected =
-      host.empty() ? "it needs LibTorch 0.0.1+none, this host was built without LibTorch; build Colonnade with LibTorch 0.0.1+none"
-                   : "it was built with LibTorch 0.0.1+none, this host with LibTorch " + host +
-                         "; build it again with LibTorch " + host;
+  const std::string expected = host.empty() ? "it needs LibTorch 0.0.1+none, this host was built without LibTorch; "
+                                              "build Colonnade with LibTorch 0.0.1+none"
+                                            : "it was built with LibTorch 0.0.1+none, this host with LibTorch " + host +
+                                                  "; build it again with LibTorch " + host;
   CHECK(mismatches(stamp, fixture("wrong_torch")) == std::vector<std::string>{expected});
 }
 

@@ -19,7 +19,9 @@ namespace {
 
 constexpr int value_count = 4;
 
-std::string name_of(int i) { return "k" + std::to_string(i); }
+std::string name_of(int i) {
+  return "k" + std::to_string(i);
+}
 
 void fill(const fs::path& folder) {
   auto store = Store::open(folder, Store::Role::coordinator);
@@ -117,8 +119,8 @@ TEST_CASE("A segment with garbage at its end, or in its middle, loses no sound r
   fill(folder.path());
   const fs::path segment = only_file_below(folder.path() / "traces");
   const std::string whole = read_bytes(segment);
-  for (const std::string& garbage : {std::string(1, 'C'), std::string("CLTR"), std::string(3000, 'x'), whole.substr(0, 80),
-                                     whole.substr(0, whole.size() / 2), std::string(5000, '\0')}) {
+  for (const std::string& garbage : {std::string(1, 'C'), std::string("CLTR"), std::string(3000, 'x'),
+                                     whole.substr(0, 80), whole.substr(0, whole.size() / 2), std::string(5000, '\0')}) {
     write_bytes(segment, whole + garbage);
     {
       auto store = Store::open(folder.path(), Store::Role::coordinator);
@@ -257,27 +259,31 @@ TEST_CASE("A disk that is full is named, and nothing half is left") {
   const auto traces = [&] { return read_bytes(only_file_below(folder.path() / "traces")); };
   const std::string before = traces();
 
-  CHECK_THAT(in_child_with_file_limit(10'000, [&] {
-               auto store = Store::open(folder.path(), Store::Role::worker);
-               return message_of([&] { store->put(large_value(50'000, 1)); });
-             }),
+  CHECK_THAT(in_child_with_file_limit(10'000,
+                                      [&] {
+                                        auto store = Store::open(folder.path(), Store::Role::worker);
+                                        return message_of([&] { store->put(large_value(50'000, 1)); });
+                                      }),
              Catch::StartsWith("environment: cannot write " + (folder.path() / "tmp").string()) &&
                  Catch::Contains("File too large"));
   CHECK(files_below(folder.path() / "blobs").empty());
   CHECK(files_below(folder.path() / "tmp").empty());
 
-  CHECK_THAT(in_child_with_file_limit(before.size() + 100, [&] {
-               auto store = Store::open(folder.path(), Store::Role::coordinator);
-               store->add(trace_of(*store, "new", small_value(1)));
-               return message_of([&] { store->commit(); });
-             }),
+  CHECK_THAT(in_child_with_file_limit(before.size() + 100,
+                                      [&] {
+                                        auto store = Store::open(folder.path(), Store::Role::coordinator);
+                                        store->add(trace_of(*store, "new", small_value(1)));
+                                        return message_of([&] { store->commit(); });
+                                      }),
              Catch::StartsWith("environment: cannot write " + (folder.path() / "traces").string()));
   CHECK(traces() == before);
 
-  CHECK_THAT(in_child_with_file_limit(1000, [&] {
-               auto store = Store::open(folder.path(), Store::Role::worker);
-               return message_of([&] { store->save_checkpoint(hash_bytes("k"), large_value(5000, 1)); });
-             }),
+  CHECK_THAT(in_child_with_file_limit(1000,
+                                      [&] {
+                                        auto store = Store::open(folder.path(), Store::Role::worker);
+                                        return message_of(
+                                            [&] { store->save_checkpoint(hash_bytes("k"), large_value(5000, 1)); });
+                                      }),
              Catch::StartsWith("environment: cannot write "));
   CHECK(files_below(folder.path() / "checkpoints").empty());
   CHECK(files_below(folder.path() / "tmp").empty());

@@ -77,7 +77,8 @@ TEST_CASE("Equal tensors share one file, and sparse ones are packed") {
   masked.fields["w"] = tensor_field(Blob::of<float>(DType::f32, sparse));
   const Manifest manifest = store->put(masked);
   std::uintmax_t smallest = 1 << 30;
-  for (const auto& file : files_below(folder.path() / "blobs")) smallest = std::min(smallest, std::filesystem::file_size(file));
+  for (const auto& file : files_below(folder.path() / "blobs"))
+    smallest = std::min(smallest, std::filesystem::file_size(file));
   CHECK(smallest < sparse.size() * sizeof(float) / 8);
   auto reader = Store::open(folder.path(), Store::Role::reader);
   CHECK(same(reader->get(manifest), masked));
@@ -181,10 +182,11 @@ TEST_CASE("A store of another format is refused by name") {
   const ScratchFolder folder;
   Store::open(folder.path(), Store::Role::worker);
   write_bytes(folder.path() / "format", "colonnade-store 2\n");
-  CHECK_THROWS_WITH(Store::open(folder.path(), Store::Role::worker),
-                    (folder.path() / "format").string() +
-                        " says 'colonnade-store 2'; this version of Colonnade reads 'colonnade-store 1': use the version "
-                        "that wrote the store, or move the store away");
+  CHECK_THROWS_WITH(
+      Store::open(folder.path(), Store::Role::worker),
+      (folder.path() / "format").string() +
+          " says 'colonnade-store 2'; this version of Colonnade reads 'colonnade-store 1': use the version "
+          "that wrote the store, or move the store away");
 }
 
 namespace {

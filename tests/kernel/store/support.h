@@ -17,7 +17,8 @@
 
 namespace colonnade::host::testing {
 
-// A folder that goes when the test ends; in memory where it can be, since tests that damage a file in every byte write thousands.
+// A folder that goes when the test ends; in memory where it can be, since tests that damage a file in every byte write
+// thousands.
 class ScratchFolder {
  public:
   ScratchFolder() {
@@ -73,7 +74,8 @@ inline Value large_value(std::size_t elements, float start) {
   return value;
 }
 
-inline Trace trace_of(Store& store, const std::string& name, const Value& value, const std::string& op_class = "bitwise") {
+inline Trace trace_of(Store& store, const std::string& name, const Value& value,
+                      const std::string& op_class = "bitwise") {
   Trace trace;
   trace.key = hash_bytes(name);
   trace.op = "test/" + op_class;
