@@ -31,12 +31,13 @@ class Lora final : public Adapter {
   std::unique_ptr<Adapter> clone() const override { return std::make_unique<Lora>(*this); }
   void bind(const SiteSpec& site) override {
     site_name_ = site.name;
-    columns_ = site.columns();
-    if (a().size(1) == site.columns() && b().size(0) == site.rows()) return;
-    throw Error(ErrorKind::input, "the LoRA adapter of rank " + std::to_string(options_.rank) + " for a matrix [" +
-                                      std::to_string(b().size(0)) + ", " + std::to_string(a().size(1)) +
-                                      "] does not fit site '" + site.name + "' [" + std::to_string(site.rows()) + ", " +
-                                      std::to_string(site.columns()) + "]");
+    const std::int64_t rank = options_.rank;
+    if (a().sizes() == at::IntArrayRef({rank, site.columns()}) && b().sizes() == at::IntArrayRef({site.rows(), rank}))
+      return;
+    const auto shape = [](at::IntArrayRef sizes) { return Json(sizes.vec()).dump(); };
+    throw Error(ErrorKind::input, "the LoRA adapter of rank " + std::to_string(rank) + " with A " + shape(a().sizes()) +
+                                      " and B " + shape(b().sizes()) + " does not fit site '" + site.name + "' " +
+                                      shape({site.rows(), site.columns()}));
   }
 
   Tensor update(const StepInfo&) const override { return at::matmul(b(), a()) * options_.scale(); }
@@ -61,7 +62,6 @@ class Lora final : public Adapter {
   LoraOptions options_;
   std::map<std::string, AdapterTensor> tensors_;
   std::string site_name_;
-  std::int64_t columns_ = 0;
 };
 
 const Tensor& stored(const NamedTensors& tensors, const char* name, const SiteSpec& site) {

@@ -1,11 +1,9 @@
 #include "mask.h"
 
 #include <ATen/Functions.h>
-#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "colonnade/error.h"
 
@@ -306,74 +304,6 @@ std::vector<MaskAdapter*> masks_of(const Model& model) {
     }
   }
   return masks;
-}
-
-double soft_sparsity(const std::vector<MaskAdapter*>& masks) {
-  double kept = 0, all = 0;
-  for (MaskAdapter* mask : masks) {
-    Tensor weights = mask->governed();
-    kept += (at::sigmoid(mask->logits().detach().to(at::kDouble)) * weights).sum().item<double>();
-    all += weights.sum().item<double>();
-  }
-  return all > 0 ? 1 - kept / all : 0;
-}
-
-double hard_sparsity(const std::vector<MaskAdapter*>& masks) {
-  double kept = 0, all = 0;
-  for (MaskAdapter* mask : masks) {
-    Tensor weights = mask->governed();
-    kept += (weights * mask->keep()).sum().item<double>();
-    all += weights.sum().item<double>();
-  }
-  return all > 0 ? 1 - kept / all : 0;
-}
-
-std::vector<Tensor> keep_highest(const std::vector<Tensor>& scores, const std::vector<Tensor>& governed,
-                                 double target) {
-  std::vector<double> score, weight;
-  for (std::size_t i = 0; i < scores.size(); ++i) {
-    Tensor s = scores[i].detach().to(at::kDouble).contiguous();
-    Tensor w = governed[i].to(at::kDouble).contiguous();
-    score.insert(score.end(), s.const_data_ptr<double>(), s.const_data_ptr<double>() + s.numel());
-    weight.insert(weight.end(), w.const_data_ptr<double>(), w.const_data_ptr<double>() + w.numel());
-  }
-  std::vector<std::size_t> order(score.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return score[a] > score[b]; });
-  const double all = std::accumulate(weight.begin(), weight.end(), 0.0);
-  const double wanted = std::round((1 - target) * all);
-  std::vector<char> kept(score.size(), 0);
-  double sum = 0;
-  for (const std::size_t index : order) {
-    // A logit of several elements is kept if that comes nearer to the budget than dropping it.
-    if (sum + weight[index] / 2 > wanted) break;
-    kept[index] = 1;
-    sum += weight[index];
-  }
-  std::vector<Tensor> result;
-  std::size_t offset = 0;
-  for (const Tensor& like : scores) {
-    Tensor keep = at::empty(like.sizes(), at::kBool);
-    std::copy_n(kept.begin() + static_cast<std::ptrdiff_t>(offset), like.numel(), keep.data_ptr<bool>());
-    offset += static_cast<std::size_t>(like.numel());
-    result.push_back(keep);
-  }
-  return result;
-}
-
-void decide(const std::vector<MaskAdapter*>& masks, ThresholdRule rule, double target) {
-  at::NoGradGuard guard;
-  if (rule == ThresholdRule::zero) {
-    for (MaskAdapter* mask : masks) mask->keep() = mask->logits().detach() > 0;
-    return;
-  }
-  std::vector<Tensor> scores, governed;
-  for (MaskAdapter* mask : masks) {
-    scores.push_back(mask->logits());
-    governed.push_back(mask->governed());
-  }
-  const auto keeps = keep_highest(scores, governed, target);
-  for (std::size_t i = 0; i < masks.size(); ++i) masks[i]->keep() = keeps[i];
 }
 
 }  // namespace colonnade

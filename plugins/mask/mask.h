@@ -76,7 +76,7 @@ double hard_sparsity(const std::vector<MaskAdapter*>& masks);
 void decide(const std::vector<MaskAdapter*>& masks, ThresholdRule rule, double target);
 
 // Keeps the highest scores over several tensors, as `decide` does. `governed` goes with `scores`; returns bools shaped
-// like them.
+// like them. What governs nothing is kept. Throws Error(input) on a NaN.
 std::vector<Tensor> keep_highest(const std::vector<Tensor>& scores, const std::vector<Tensor>& governed, double target);
 
 }  // namespace colonnade
