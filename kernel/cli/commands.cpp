@@ -76,7 +76,7 @@ int exit_code(ErrorKind kind) {
 
 int complain(const std::string& message, int code) {
   std::fflush(stdout);
-  print_error("colonnade: {}\n", message);
+  say_error("colonnade: {}\n", message);
   return code;
 }
 
@@ -160,7 +160,7 @@ int Commands::run(std::vector<std::string> arguments) {
   }
   if (!chosen_) {
     const CLI::App* command = deepest_parsed(app_);
-    print_error("{}", command->help());
+    say_error("{}", command->help());
     return exit_usage;
   }
   return chosen_();

@@ -24,7 +24,7 @@ void print_parts(const char* title, const std::vector<KeyDifference>& difference
   for (const KeyDifference& difference : differences) {
     table.add({difference.part, short_text(difference.before, most_value_text), short_text(difference.after, most_value_text)});
   }
-  print("{}\n", table.text());
+  say("{}\n", table.text());
 }
 
 void print_nodes(const RunDifference& difference) {
@@ -45,10 +45,10 @@ void print_nodes(const RunDifference& difference) {
   for (const NodePair& pair : difference.other_contents) {
     table.add({pair.first->short_name(), pair.second->short_name(), "one key, two values", "", ""});
   }
-  print("{} nodes are the same\n", difference.same_nodes);
-  if (!table.empty()) print("{}", table.text());
-  if (behind > 0) print("{} further nodes differ only because their inputs do\n", behind);
-  print("\n");
+  say("{} nodes are the same\n", difference.same_nodes);
+  if (!table.empty()) say("{}", table.text());
+  if (behind > 0) say("{} further nodes differ only because their inputs do\n", behind);
+  say("\n");
 }
 
 void print_metrics(const RunDifference& difference, bool all) {
@@ -65,8 +65,8 @@ void print_metrics(const RunDifference& difference, bool all) {
                metric.second ? short_number(*metric.second) : metric.second_text.empty() ? "-" : metric.second_text,
                both ? fmt::format("{:+.6g}", *metric.second - *metric.first) : ""});
   }
-  if (!table.empty()) print("{}", table.text());
-  if (same > 0) print("{} metrics are identical\n", same);
+  if (!table.empty()) say("{}", table.text());
+  if (same > 0) say("{} metrics are identical\n", same);
 }
 
 Json parts_json(const std::vector<KeyDifference>& differences) {
@@ -118,7 +118,7 @@ int diff(const DiffOptions& options) {
     print_difference_json(first, second, difference);
     return 0;
   }
-  print("first:  {}\nsecond: {}\n\n", first.folder.name(), second.folder.name());
+  say("first:  {}\nsecond: {}\n\n", first.folder.name(), second.folder.name());
   print_parts("setting", difference.settings);
   print_parts("code", difference.code);
   print_parts("environment", difference.environment);

@@ -58,7 +58,7 @@ int gc(const GcOptions& options) {
                 {"kept_bytes", garbage.kept_bytes}});
     return 0;
   }
-  print("{} {} blobs ({}) and {} checkpoints that none of {} runs reaches; {} blobs ({}) stay\n",
+  say("{} {} blobs ({}) and {} checkpoints that none of {} runs reaches; {} blobs ({}) stay\n",
              options.dry_run ? "would remove" : "removed", garbage.blobs, human_bytes(static_cast<double>(garbage.bytes)),
              garbage.checkpoints, runs.size(), garbage.kept_blobs, human_bytes(static_cast<double>(garbage.kept_bytes)));
   return 0;

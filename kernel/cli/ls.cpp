@@ -78,8 +78,8 @@ int ls(const CommonOptions& options) {
     table.add({run.folder.name(), run.state, human_time(run.history.started), human_time(run.history.last),
                short_text(fmt::format("{}", fmt::join(run.history.arms, " ")), most_arms_text)});
   }
-  print("{}", table.empty() ? "no runs yet\n" : table.text());
-  print("store: {}\n", human_bytes(static_cast<double>(bytes)));
+  say("{}", table.empty() ? "no runs yet\n" : table.text());
+  say("store: {}\n", human_bytes(static_cast<double>(bytes)));
   return 0;
 }
 

@@ -72,9 +72,9 @@ std::string indented(const std::string& text) {
 }
 
 void print_op(const OpSchema& schema) {
-  print("{}, version {}\n\n{}\n\n{}\n", schema.id(), schema.version, schema.doc, class_text(schema));
+  say("{}, version {}\n\n{}\n\n{}\n", schema.id(), schema.version, schema.doc, class_text(schema));
   if (schema.random) {
-    print("draws random numbers{}: takes seed = n and stream = n beside its parameters\n",
+    say("draws random numbers{}: takes seed = n and stream = n beside its parameters\n",
                schema.fixed_stream ? ", the same ones at every occurrence" : "");
   }
   TextTable inputs({"input", "type", "", "what"});
@@ -82,17 +82,17 @@ void print_op(const OpSchema& schema) {
     const std::string how = input.many ? "many" : input.optional ? "optional" : "";
     inputs.add({input.role, input.type, how, input.doc});
   }
-  if (!inputs.empty()) print("\n{}", inputs.text());
+  if (!inputs.empty()) say("\n{}", inputs.text());
   TextTable params({"parameter", "type", "default", "allowed", "what"});
   for (const Param& param : schema.params) {
     const std::string searched = param.search == Search::no ? "" : param.search == Search::log ? " (searched, log)" : " (searched)";
     params.add({param.name, type_text(param), default_text(param), range_text(param), param.doc + searched});
   }
-  if (!params.empty()) print("\n{}", params.text());
+  if (!params.empty()) say("\n{}", params.text());
   TextTable outputs({"field", "type", "what"});
   for (const OutputSpec& output : schema.outputs) outputs.add({output.name, output.type, output.doc});
-  print("\n{}", outputs.text());
-  if (!schema.example.empty()) print("\nExample:\n{}\n", indented(schema.example));
+  say("\n{}", outputs.text());
+  if (!schema.example.empty()) say("\nExample:\n{}\n", indented(schema.example));
 }
 
 int list_ops(const Catalogue& catalogue, bool json) {
@@ -107,7 +107,7 @@ int list_ops(const Catalogue& catalogue, bool json) {
     table.add({schema->id(), schema->inputs.empty() ? "" : schema->inputs.front().type, schema->outputs.front().type,
                first_line(schema->doc)});
   }
-  print("{}", table.empty() ? "no plugins were found\n" : table.text());
+  say("{}", table.empty() ? "no plugins were found\n" : table.text());
   return 0;
 }
 

@@ -58,7 +58,7 @@ void write_out(std::string_view text) { std::fwrite(text.data(), 1, text.size(),
 void write_error(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stderr); }
 
 void print_json(const Json& document) {
-  print("{}\n", document.dump(2, ' ', false, Json::error_handler_t::replace));
+  say("{}\n", document.dump(2, ' ', false, Json::error_handler_t::replace));
 }
 
 std::string human_time(std::int64_t unix_seconds) {

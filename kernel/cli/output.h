@@ -29,11 +29,11 @@ class TextTable {
 void write_out(std::string_view text);
 void write_error(std::string_view text);
 template <typename... Arguments>
-void print(fmt::format_string<Arguments...> format, Arguments&&... arguments) {
+void say(fmt::format_string<Arguments...> format, Arguments&&... arguments) {
   write_out(fmt::format(format, std::forward<Arguments>(arguments)...));
 }
 template <typename... Arguments>
-void print_error(fmt::format_string<Arguments...> format, Arguments&&... arguments) {
+void say_error(fmt::format_string<Arguments...> format, Arguments&&... arguments) {
   write_error(fmt::format(format, std::forward<Arguments>(arguments)...));
 }
 

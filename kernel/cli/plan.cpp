@@ -156,12 +156,12 @@ void print_plan(const Plan& plan) {
                 seconds_text(share.seconds, share.added), bytes_text(share.bytes, share.added)});
   }
   const int open = static_cast<int>(plan.nodes.size()) - plan.found;
-  print("{}\n{}\n", nodes.text(), shares.text());
-  print("{}: {} nodes, {} found, {} to compute\n", plan.study, plan.nodes.size(), plan.found, open);
-  print("time: {} of computing; {} workers share it\n", seconds_text(plan.seconds, open), plan.workers);
-  print("disk: {}\n", bytes_text(plan.bytes, open));
-  if (plan.seconds.unknown) print("what is unknown has not been computed on this machine yet; run the pilot first\n");
-  for (const std::string& arm : plan.adaptive) print("arm {} goes on depending on values; only its first step is counted\n", arm);
+  say("{}\n{}\n", nodes.text(), shares.text());
+  say("{}: {} nodes, {} found, {} to compute\n", plan.study, plan.nodes.size(), plan.found, open);
+  say("time: {} of computing; {} workers share it\n", seconds_text(plan.seconds, open), plan.workers);
+  say("disk: {}\n", bytes_text(plan.bytes, open));
+  if (plan.seconds.unknown) say("what is unknown has not been computed on this machine yet; run the pilot first\n");
+  for (const std::string& arm : plan.adaptive) say("arm {} goes on depending on values; only its first step is counted\n", arm);
 }
 
 Json total_json(const Total& total) { return {{"known", total.sum}, {"unknown", total.unknown}}; }

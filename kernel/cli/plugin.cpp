@@ -51,7 +51,7 @@ int list_plugins(const CommonOptions& options) {
                plugin.disabled.empty() ? (plugin.shadowed.empty() ? "ok" : "ok, shadows others")
                                        : "disabled: " + short_text(reason, most_reason_text)});
   }
-  print("{}", table.empty() ? "no plugins were found\n" : table.text());
+  say("{}", table.empty() ? "no plugins were found\n" : table.text());
   return 0;
 }
 
@@ -69,17 +69,17 @@ int plugin_info(const PluginOptions& options) {
     return 0;
   }
   const Stamp& stamp = plugin->stamp;
-  print("{} {}\nfile      {} ({})\nhash      {}\nbuilt     {}, C++ {}, SDK ABI {}, LibTorch {}\n", plugin->name,
+  say("{} {}\nfile      {} ({})\nhash      {}\nbuilt     {}, C++ {}, SDK ABI {}, LibTorch {}\n", plugin->name,
              stamp.version, plugin->file.string(), plugin->origin, plugin->binary.hex(), stamp.compiler, stamp.standard,
              stamp.abi, stamp.torch);
-  if (!stamp.requires_plugins.empty()) print("requires  {}\n", fmt::join(stamp.requires_plugins, ", "));
-  if (!stamp.extends_plugins.empty()) print("extends   {}\n", fmt::join(stamp.extends_plugins, ", "));
-  for (const auto& file : plugin->shadowed) print("shadows   {}\n", file.string());
-  if (!plugin->disabled.empty()) print("disabled  {}\n", plugin->disabled);
+  if (!stamp.requires_plugins.empty()) say("requires  {}\n", fmt::join(stamp.requires_plugins, ", "));
+  if (!stamp.extends_plugins.empty()) say("extends   {}\n", fmt::join(stamp.extends_plugins, ", "));
+  for (const auto& file : plugin->shadowed) say("shadows   {}\n", file.string());
+  if (!plugin->disabled.empty()) say("disabled  {}\n", plugin->disabled);
   TextTable ops({"op", "what"});
   for (const OpSchema& op : plugin->ops) ops.add({op.id(), op.doc.substr(0, op.doc.find('\n'))});
-  if (!ops.empty()) print("\n{}", ops.text());
-  for (const auto& [kind, ids] : plugin->provides) print("provides {}: {}\n", kind, fmt::join(ids, ", "));
+  if (!ops.empty()) say("\n{}", ops.text());
+  for (const auto& [kind, ids] : plugin->provides) say("provides {}: {}\n", kind, fmt::join(ids, ", "));
   return 0;
 }
 

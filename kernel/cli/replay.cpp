@@ -41,18 +41,18 @@ std::string summary(const ReplayFindings& findings) {
 }
 
 void print_findings(const RunRecord& run, const ReplayFindings& findings) {
-  for (const Change& change : findings.changes) print("changed: {}\n", change.text);
-  for (const Damage& damage : findings.damage) print("damaged: {}\n", damage.text);
+  for (const Change& change : findings.changes) say("changed: {}\n", change.text);
+  for (const Damage& damage : findings.damage) say("damaged: {}\n", damage.text);
   TextTable table({"node", "label", "verdict", "detail"});
   for (const NodeVerdict& node : findings.nodes) {
     table.add({node.node->short_name(), node.node->label, std::string(verdict_name(node.verdict)), detail_of(node)});
   }
-  print("{}\n{}: {}\n", table.text(), run.folder.name(), summary(findings));
+  say("{}\n{}: {}\n", table.text(), run.folder.name(), summary(findings));
   if (const NodeVerdict* first = findings.first_diverged) {
-    print("first to diverge: {} ({}), written at {}: {}\n", first->node->short_name(), first->node->op,
+    say("first to diverge: {} ({}), written at {}: {}\n", first->node->short_name(), first->node->op,
                first->node->where, detail_of(*first));
   }
-  if (findings.agrees()) print("replayed: every value that can be compared came out as recorded\n");
+  if (findings.agrees()) say("replayed: every value that can be compared came out as recorded\n");
 }
 
 void print_findings_json(const RunRecord& run, const ReplayFindings& findings) {

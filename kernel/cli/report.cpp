@@ -24,7 +24,7 @@ int report(const ReportOptions& options) {
   if (options.json) {
     print_json({{"run", run.folder.name()}, {"folder", run.folder.path.string()}, {"table", table}});
   } else {
-    print("{}\nwritten to {}\n", table, run.folder.path.string());
+    say("{}\nwritten to {}\n", table, run.folder.path.string());
   }
   return 0;
 }

@@ -31,13 +31,13 @@ void print_outcome(const RunOutcome& outcome, bool json) {
                 {"table", outcome.table}});
     return;
   }
-  print("{}\n", outcome.table);
+  say("{}\n", outcome.table);
   if (outcome.was_finished) {
-    print("finished before; nothing was evaluated\n");
+    say("finished before; nothing was evaluated\n");
   } else {
-    print("{} nodes computed, {} found\n", outcome.computed, outcome.found);
+    say("{} nodes computed, {} found\n", outcome.computed, outcome.found);
   }
-  print("report: {}\n", shown(outcome.folder.path / report_file));
+  say("report: {}\n", shown(outcome.folder.path / report_file));
 }
 
 constexpr int exit_interrupted = 130;
@@ -47,17 +47,17 @@ int run(const StudyOptions& options) {
   RunOutcome outcome;
   try {
     outcome = execute_study(prepared, [](const RunFolder& folder) {
-      print_error("run {}\n", shown(folder.path));
+      say_error("run {}\n", shown(folder.path));
       return ProgressDisplay::create(progress_options(stderr));
     });
   } catch (const Cancelled&) {
-    print_error("colonnade: interrupted; the same command continues where this one ended\n");
+    say_error("colonnade: interrupted; the same command continues where this one ended\n");
     return exit_interrupted;
   }
-  for (const std::string& message : outcome.messages) print_error("colonnade: {}\n", message);
+  for (const std::string& message : outcome.messages) say_error("colonnade: {}\n", message);
   print_outcome(outcome, options.json);
   if (outcome.failed_trials == 0) return 0;
-  print_error("colonnade: {} trial{} failed; the report says why, and the same command tries again\n",
+  say_error("colonnade: {} trial{} failed; the report says why, and the same command tries again\n",
              outcome.failed_trials, outcome.failed_trials == 1 ? "" : "s");
   return 1;
 }

@@ -73,20 +73,20 @@ void print_log_tail(const RunFolder& folder, int worker) {
     const std::string name = entry.path().stem().string();
     const bool is_its = name == fmt::format("worker-{}", worker) || name == fmt::format("worker{}", worker);
     if (!is_its) continue;
-    print("\nend of {}:\n", entry.path().string());
-    for (const std::string& line : last_lines(entry.path(), log_lines)) print("  {}\n", line);
+    say("\nend of {}:\n", entry.path().string());
+    for (const std::string& line : last_lines(entry.path(), log_lines)) say("  {}\n", line);
   }
 }
 
 void show_node(const RunRecord& run, const NodeRecord& node, Store& store) {
-  print("{}  {}{}\n", node.short_name(), node.op, node.label.empty() ? "" : "  (" + node.label + ")");
-  print("written at  {}\nstate       {}, {}\nstructure   {}\nkey         {}\n", node.where, state_of(node),
+  say("{}  {}{}\n", node.short_name(), node.op, node.label.empty() ? "" : "  (" + node.label + ")");
+  say("written at  {}\nstate       {}, {}\nstructure   {}\nkey         {}\n", node.where, state_of(node),
              human_seconds(node.seconds), node.structure.hex(), node.key.hex());
-  if (node.seed) print("seed        {}\n", *node.seed);
-  if (!node.failure.empty()) print("failure     {}\n", node.failure);
+  if (node.seed) say("seed        {}\n", *node.seed);
+  if (!node.failure.empty()) say("failure     {}\n", node.failure);
   TextTable params({"parameter", "value"});
   for (const auto& [name, value] : node.params.items()) params.add({name, short_text(value, most_param_text)});
-  if (!params.empty()) print("\n{}", params.text());
+  if (!params.empty()) say("\n{}", params.text());
   TextTable inputs({"input", "from", "field", "content"});
   for (const auto& input : node.inputs) {
     const NodeRecord* from = run.history.find(input.node);
@@ -94,14 +94,14 @@ void show_node(const RunRecord& run, const NodeRecord& node, Store& store) {
     inputs.add({input.role, from ? from->short_name() : input.node.short_hex(), input.field,
                 known ? from->contents.at(input.field).short_hex() : "-"});
   }
-  if (!inputs.empty()) print("\n{}", inputs.text());
+  if (!inputs.empty()) say("\n{}", inputs.text());
   TextTable fields({"field", "content", "value"});
   const Trace* trace = store.find_even_without_blobs(node.key);
   for (const auto& [name, content] : node.contents) {
     const bool known = trace && trace->manifest.fields.count(name);
     fields.add({name, content.short_hex(), known ? field_text(trace->manifest.fields.at(name)) : "not in the store"});
   }
-  if (!fields.empty()) print("\n{}", fields.text());
+  if (!fields.empty()) say("\n{}", fields.text());
   print_log_tail(run.folder, node.worker);
 }
 
@@ -120,17 +120,17 @@ void print_results(const RunRecord& run, Store& store) {
       table.add({trial.arm, std::to_string(trial.seed), metric.name, value});
     }
   }
-  if (!table.empty()) print("\n{}", table.text());
+  if (!table.empty()) say("\n{}", table.text());
 }
 
 void show_run(const RunRecord& run, Store& store) {
   const RunHistory& history = run.history;
-  print("{}  {}\nstarted {}, last event {}, {} session{}\n", run.folder.name(), state_name(run.state),
+  say("{}  {}\nstarted {}, last event {}, {} session{}\n", run.folder.name(), state_name(run.state),
              human_time(history.started), human_time(history.last), history.sessions, history.sessions == 1 ? "" : "s");
   const auto computed = std::count_if(history.nodes.begin(), history.nodes.end(), [](const auto& n) { return n.computed; });
   double seconds = 0;
   for (const NodeRecord& node : history.nodes) seconds += node.computed ? node.seconds : 0;
-  print("{} nodes, {} computed in {}\n", history.nodes.size(), computed, human_seconds(seconds));
+  say("{} nodes, {} computed in {}\n", history.nodes.size(), computed, human_seconds(seconds));
   TextTable nodes({"node", "label", "state", "time", "inputs"});
   for (const NodeRecord* node : reached_nodes(history)) {
     std::vector<std::string> inputs;
@@ -141,13 +141,13 @@ void show_run(const RunRecord& run, Store& store) {
     nodes.add({node->short_name(), node->label, state_of(*node), human_seconds(node->seconds),
                fmt::format("{}", fmt::join(inputs, ", "))});
   }
-  if (!nodes.empty()) print("\n{}", nodes.text());
+  if (!nodes.empty()) say("\n{}", nodes.text());
   print_results(run, store);
   const std::size_t first = history.messages.size() > log_lines ? history.messages.size() - log_lines : 0;
-  if (!history.messages.empty()) print("\nlast messages:\n");
-  for (std::size_t i = first; i < history.messages.size(); ++i) print("  {}\n", history.messages[i]);
-  for (const std::string& line : history.nondeterminism) print("nondeterminism: {}\n", line);
-  for (const std::string& line : run.damage) print("{}\n", line);
+  if (!history.messages.empty()) say("\nlast messages:\n");
+  for (std::size_t i = first; i < history.messages.size(); ++i) say("  {}\n", history.messages[i]);
+  for (const std::string& line : history.nondeterminism) say("nondeterminism: {}\n", line);
+  for (const std::string& line : run.damage) say("{}\n", line);
 }
 
 int show(const ShowOptions& options) {

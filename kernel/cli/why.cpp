@@ -67,23 +67,23 @@ int why(const WhyOptions& options) {
     return 0;
   }
   if (!node.failure.empty()) {
-    print("{} failed: {}\n", node.short_name(), node.failure);
+    say("{} failed: {}\n", node.short_name(), node.failure);
     return 0;
   }
-  print("{} was {} by this run\n", node.short_name(), node.computed ? "computed" : "found, not computed,");
+  say("{} was {} by this run\n", node.short_name(), node.computed ? "computed" : "found, not computed,");
   if (!trace) {
-    print("the store has no record of it any more\n");
+    say("the store has no record of it any more\n");
   } else if (!nearest.trace) {
-    print("{} {} had not been evaluated in this project before\n", node.computed ? "because" : "when it was computed,",
+    say("{} {} had not been evaluated in this project before\n", node.computed ? "because" : "when it was computed,",
                node.op);
   } else {
-    print("the nearest earlier evaluation of {} ({}) differs in:\n", node.op, human_time(nearest.trace->finished));
+    say("the nearest earlier evaluation of {} ({}) differs in:\n", node.op, human_time(nearest.trace->finished));
     TextTable table({"part", "then", "here", ""});
     for (const KeyDifference& difference : nearest.differences) {
       table.add({difference.part, short_text(difference.before, most_value_text), short_text(difference.after, most_value_text),
                  explain(difference, node, run.history)});
     }
-    print("{}", table.text());
+    say("{}", table.text());
   }
   return 0;
 }

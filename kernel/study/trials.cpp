@@ -14,7 +14,8 @@ namespace {
 Json as_seen_by_study(const Field& field) {
   if (field.type != "table") return field.document;
   Json columns = Json::object();
-  for (const Table::Column& column : table_from(field).columns()) columns[column.name] = column.cells;
+  const Table table = table_from(field);
+  for (const Table::Column& column : table.columns()) columns[column.name] = column.cells;
   return columns;
 }
 
