@@ -29,6 +29,7 @@ struct Lanes<float> {
   static constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer, kept in the lowest bits
   static constexpr float kLowest = -125.0f;
   static constexpr float kHighest = 127.4f;
+  static constexpr float kUnclamped = 124.0f;
   static constexpr int kOrder = 6;
   static constexpr float kExp2[kOrder] = {0.69314720557710043433f,   0.24022648462281301f,
                                           0.055503290351536305045f,  0.0096183732513517746231f,
@@ -44,6 +45,7 @@ struct Lanes<double> {
   static constexpr double kRound = 6755399441055744.0;  // 1.5 * 2^52
   static constexpr double kLowest = -1021.0;
   static constexpr double kHighest = 1023.4;
+  static constexpr double kUnclamped = 1020.0;
   static constexpr int kOrder = 11;
   static constexpr double kExp2[kOrder] = {
       0.69314718055994533513,   0.24022650695910132479,    0.05550410866481954503,     0.0096181291075937349555,
@@ -130,13 +132,18 @@ struct Power {
   Integer<Real> exponent;  // n, shifted into the exponent's bits
 };
 
-template <typename Real>
-COLONNADE_INLINE Power<Real> power_of_two(Vector<Real> z) {
+/// 2^(d a), held between 2^kLowest and 2^kHighest. Without `kClamp` the caller knows |d a| to be below kUnclamped; both
+/// ways give the same bits there, since the factor is replaced and not the product, which lives unrounded in fused
+/// operations.
+template <typename Real, bool kClamp>
+COLONNADE_INLINE Power<Real> power_of_two(Vector<Real> d, Vector<Real> a) {
   using L = Lanes<Real>;
-  const Vector<Real> lowest = broadcast<Real>(L::kLowest);
-  const Vector<Real> highest = broadcast<Real>(L::kHighest);
-  z = lowest > z ? lowest : z;  // in this order NaN stays NaN
-  z = highest < z ? highest : z;
+  if constexpr (kClamp) {
+    const Vector<Real> product = d * a;
+    a = product < L::kLowest ? L::kLowest / d : a;
+    a = product > L::kHighest ? L::kHighest / d : a;
+  }
+  const Vector<Real> z = d * a;
   const Vector<Real> rounded = z + L::kRound;
   Power<Real> power;
   power.f = z - (rounded - L::kRound);
@@ -271,10 +278,25 @@ struct Task {
   int64_t blocks = 0;
 };
 
-template <typename Real, bool kHeld>
-COLONNADE_INLINE void advance_chunk(int64_t steps, int64_t states, const Vector<Real>* a, const Vector<Real>* inverse_a,
-                                    const Real* b, const Real* c, Vector<Real> skip, const Vector<Real>* x,
-                                    const Vector<Real>* delta, Vector<Real>* h, Vector<Real>* y) {
+/// Whether |delta A| log2 e stays below kUnclamped in a whole chunk; false where there is a NaN. Clamping costs a third
+/// of the scan, and steps so long are rare.
+template <typename Real>
+COLONNADE_INLINE bool needs_no_clamp(int64_t steps, const Vector<Real>* delta, Vector<Real> largest_a) {
+  const Vector<Real> bound = broadcast<Real>(Lanes<Real>::kUnclamped);
+  Integer<Real> within = bound == bound;
+  for (int64_t t = 0; t < steps; ++t) {
+    const Vector<Real> z = delta[t] * largest_a;
+    within &= (z < bound) & (z > -bound);
+  }
+  bool all = true;
+  for (int64_t lane = 0; lane < kLanes<Real>; ++lane) all = all && within[lane] != 0;
+  return all;
+}
+
+template <typename Real, bool kHeld, bool kClamp>
+void advance_chunk(int64_t steps, int64_t states, const Vector<Real>* a, const Vector<Real>* inverse_a, const Real* b,
+                   const Real* c, Vector<Real> skip, const Vector<Real>* x, const Vector<Real>* delta, Vector<Real>* h,
+                   Vector<Real>* y) {
   for (int64_t t = 0; t < steps; ++t) {
     const Vector<Real> d = delta[t];
     const Vector<Real> input = kHeld ? x[t] : d * x[t];
@@ -283,7 +305,7 @@ COLONNADE_INLINE void advance_chunk(int64_t steps, int64_t states, const Vector<
     Vector<Real> sum = skip * x[t];
 #pragma GCC unroll 2
     for (int64_t n = 0; n < states; ++n) {
-      const Power<Real> decay = power_of_two<Real>(d * a[n]);
+      const Power<Real> decay = power_of_two<Real, kClamp>(d, a[n]);
       Vector<Real> entering = input * bt[n];
       if constexpr (kHeld) entering *= held_input<Real>(decay, d, inverse_a[n]);
       h[n] = decay.value * h[n] + entering;
@@ -293,30 +315,36 @@ COLONNADE_INLINE void advance_chunk(int64_t steps, int64_t states, const Vector<
   }
 }
 
+/// A log2 e and 1/A by state; returns the largest |A log2 e| of each channel.
 template <typename Real>
-COLONNADE_INLINE void prepare_decay(const ScanInputs<Real>& in, int64_t states, Block block, Vector<Real>* a,
-                                    Vector<Real>* inverse_a) {
+COLONNADE_INLINE Vector<Real> prepare_decay(const ScanInputs<Real>& in, int64_t states, Block block, Vector<Real>* a,
+                                            Vector<Real>* inverse_a) {
   read_states<Real>(in.a, states, block, a);
+  Vector<Real> largest = {};
   for (int64_t n = 0; n < states; ++n) {
     inverse_a[n] = Real(1) / a[n];
     a[n] *= Real(kLog2E);
+    const Vector<Real> size = a[n] < Real(0) ? -a[n] : a[n];
+    largest = size < largest ? largest : size;
   }
+  return largest;
 }
 
 template <typename Real, bool kHeld>
 void forward_task(const ScanShape& shape, const ScanInputs<Real>& in, const ScanOutputs<Real>& out, int64_t index) {
   const Task<Real> task(shape, index);
   const int64_t states = task.states;
-  Scratch<Real> scratch(task.blocks * states * 3 + kScanChunkSteps * 3);
+  Scratch<Real> scratch(task.blocks * (states * 3 + 1) + kScanChunkSteps * 3);
   Vector<Real>* a = scratch.take(task.blocks * states);
   Vector<Real>* inverse_a = scratch.take(task.blocks * states);
   Vector<Real>* h = scratch.take(task.blocks * states);
+  Vector<Real>* largest_a = scratch.take(task.blocks);
   Vector<Real>* x = scratch.take(kScanChunkSteps);
   Vector<Real>* delta = scratch.take(kScanChunkSteps);
   Vector<Real>* y = scratch.take(kScanChunkSteps);
   const int64_t state_row = task.batch * task.channels * states;
   for (int64_t i = 0; i < task.blocks; ++i) {
-    prepare_decay<Real>(in, states, task.block(i), a + i * states, inverse_a + i * states);
+    largest_a[i] = prepare_decay<Real>(in, states, task.block(i), a + i * states, inverse_a + i * states);
     read_states<Real>(in.h0 == nullptr ? nullptr : in.h0 + state_row, states, task.block(i), h + i * states);
   }
   for (int64_t chunk = 0; chunk < task.chunks; ++chunk) {
@@ -330,8 +358,10 @@ void forward_task(const ScanShape& shape, const ScanInputs<Real>& in, const Scan
       }
       read_rows<Real>(in.x + wide, task.channels, steps, block, x);
       read_rows<Real>(in.delta + wide, task.channels, steps, block, delta);
-      advance_chunk<Real, kHeld>(steps, states, a + i * states, inverse_a + i * states, in.b + narrow, in.c + narrow,
-                                 read_channel<Real>(in.d, block), x, delta, h + i * states, y);
+      const auto advance = needs_no_clamp<Real>(steps, delta, largest_a[i]) ? advance_chunk<Real, kHeld, false>
+                                                                            : advance_chunk<Real, kHeld, true>;
+      advance(steps, states, a + i * states, inverse_a + i * states, in.b + narrow, in.c + narrow,
+              read_channel<Real>(in.d, block), x, delta, h + i * states, y);
       write_rows<Real>(out.y + wide, task.channels, steps, block, y);
     }
   }
@@ -351,6 +381,7 @@ struct BackwardBuffers {
     g = scratch.take(per_task);
     da = scratch.take(per_task);
     dd = scratch.take(task.blocks);
+    largest_a = scratch.take(task.blocks);
     da_chunk = scratch.take(task.states);
     h = scratch.take(per_chunk + task.states);
     decay = scratch.take(per_chunk);
@@ -365,16 +396,17 @@ struct BackwardBuffers {
   }
   static int64_t size(const Task<Real>& task) {
     constexpr int64_t kPerTask = 4, kPerChunk = 5, kRows = 5;
-    return kPerTask * task.blocks * task.states + task.blocks + 2 * task.states +
+    return kPerTask * task.blocks * task.states + 2 * task.blocks + 2 * task.states +
            (kPerChunk * task.states + kRows) * kScanChunkSteps;
   }
-  Vector<Real>*a, *inverse_a, *g, *da, *dd, *da_chunk, *h, *decay, *held, *db, *dc, *x, *delta, *dy, *dx, *ddelta;
+  Vector<Real>*a, *inverse_a, *g, *da, *dd, *largest_a, *da_chunk, *h, *decay, *held, *db, *dc, *x, *delta, *dy, *dx,
+      *ddelta;
 };
 
 /// States [T + 1, N] and decays [T, N] of a chunk again, from the state at its start, h[0].
-template <typename Real, bool kHeld>
-COLONNADE_INLINE void recompute_chunk(int64_t steps, int64_t states, const Vector<Real>* a,
-                                      const Vector<Real>* inverse_a, const Real* b, const BackwardBuffers<Real>& m) {
+template <typename Real, bool kHeld, bool kClamp>
+void recompute_chunk(int64_t steps, int64_t states, const Vector<Real>* a, const Vector<Real>* inverse_a, const Real* b,
+                     const BackwardBuffers<Real>& m) {
   for (int64_t t = 0; t < steps; ++t) {
     const Vector<Real> d = m.delta[t];
     const Vector<Real> input = kHeld ? m.x[t] : d * m.x[t];
@@ -383,7 +415,7 @@ COLONNADE_INLINE void recompute_chunk(int64_t steps, int64_t states, const Vecto
     Vector<Real>* after = m.h + (t + 1) * states;
 #pragma GCC unroll 2
     for (int64_t n = 0; n < states; ++n) {
-      const Power<Real> decay = power_of_two<Real>(d * a[n]);
+      const Power<Real> decay = power_of_two<Real, kClamp>(d, a[n]);
       Vector<Real> entering = input * bt[n];
       if constexpr (kHeld) {
         const Vector<Real> held = held_input<Real>(decay, d, inverse_a[n]);
@@ -473,7 +505,9 @@ void backward_block(const Task<Real>& task, const ScanInputs<Real>& in, const Sc
   read_rows<Real>(up.dy + wide, task.channels, steps, block, m.dy);
   const Vector<Real>* a = m.a + i * states;
   const Vector<Real>* inverse_a = m.inverse_a + i * states;
-  recompute_chunk<Real, kHeld>(steps, states, a, inverse_a, in.b + narrow, m);
+  const auto recompute = needs_no_clamp<Real>(steps, m.delta, m.largest_a[i]) ? recompute_chunk<Real, kHeld, false>
+                                                                              : recompute_chunk<Real, kHeld, true>;
+  recompute(steps, states, a, inverse_a, in.b + narrow, m);
   retreat_chunk<Real, kHeld>(steps, states, a, inverse_a, in.b + narrow, in.c + narrow, read_channel<Real>(in.d, block),
                              m.g + i * states, m);
   write_rows<Real>(out.dx + wide, task.channels, steps, block, m.dx);
@@ -493,7 +527,7 @@ void backward_task(const ScanShape& shape, const ScanInputs<Real>& in, const Sca
   BackwardBuffers<Real> m(task, scratch);
   const int64_t state_row = task.batch * task.channels * states;
   for (int64_t i = 0; i < task.blocks; ++i) {
-    prepare_decay<Real>(in, states, task.block(i), m.a + i * states, m.inverse_a + i * states);
+    m.largest_a[i] = prepare_decay<Real>(in, states, task.block(i), m.a + i * states, m.inverse_a + i * states);
     read_states<Real>(up.dh_last == nullptr ? nullptr : up.dh_last + state_row, states, task.block(i),
                       m.g + i * states);
   }
@@ -550,7 +584,7 @@ void exponential(const Real* z, Real* out, int64_t count) {
     const Block block{i, left < kLanes<Real> ? left : kLanes<Real>};
     Vector<Real> row;
     read_rows<Real>(z, 0, 1, block, &row);
-    row = power_of_two<Real>(row * Real(kLog2E)).value;
+    row = power_of_two<Real, true>(row, broadcast<Real>(Real(kLog2E))).value;
     write_rows<Real>(out, 0, 1, block, &row);
   }
 }
