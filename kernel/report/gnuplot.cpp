@@ -18,6 +18,8 @@
 #include <utility>
 #include <vector>
 
+#include "kernel/report/letters.h"
+
 namespace colonnade::host {
 
 namespace {
@@ -58,7 +60,8 @@ std::vector<std::string> environment() {
   std::vector<std::string> kept = {"LC_ALL=C"};
   for (char** entry = environ; *entry != nullptr; ++entry) {
     const std::string text = *entry;
-    const bool changes = text.starts_with("GNUPLOT") || text.starts_with("LC_") || text.starts_with("LANG") || text.starts_with("GNUTERM");
+    const bool changes = text.starts_with("GNUPLOT") || text.starts_with("LC_") || text.starts_with("LANG") ||
+                         text.starts_with("GNUTERM");
     if (!changes) kept.push_back(text);
   }
   return kept;
@@ -86,7 +89,8 @@ int spawn_in(const std::filesystem::path& folder, pid_t& process) {
   ::sigemptyset(&none);
   ::posix_spawnattr_setsigmask(&attributes, &none);
   ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
-  const int error = ::posix_spawnp(&process, "gnuplot", &actions, &attributes, pointers_to(arguments).data(), pointers_to(variables).data());
+  const int error = ::posix_spawnp(&process, "gnuplot", &actions, &attributes, pointers_to(arguments).data(),
+                                   pointers_to(variables).data());
   ::posix_spawnattr_destroy(&attributes);
   ::posix_spawn_file_actions_destroy(&actions);
   return error;
@@ -114,14 +118,16 @@ std::string wait_for(pid_t process) {
 
 // gnuplot names itself and its version in a title and a description.
 void strip_svg(std::string& svg) {
-  for (const auto& [start, end] : {std::pair<std::string, std::string>("<title>Gnuplot</title>\n", ""), {"<desc>", "</desc>\n"}}) {
+  for (const auto& [start, end] :
+       {std::pair<std::string, std::string>("<title>Gnuplot</title>\n", ""), {"<desc>", "</desc>\n"}}) {
     const std::size_t from = svg.find(start);
     if (from == std::string::npos) continue;
     const std::size_t to = end.empty() ? from + start.size() : svg.find(end, from) + end.size();
     svg.erase(from, to - from);
   }
   // Where the reader's machine has another font, one with the same widths.
-  const std::string family = "font-family=\"DejaVu Sans\"", with_fallbacks = "font-family=\"DejaVu Sans, Verdana, sans-serif\"";
+  const std::string family = "font-family=\"DejaVu Sans\"",
+                    with_fallbacks = "font-family=\"DejaVu Sans, Verdana, sans-serif\"";
   for (std::size_t at = svg.find(family); at != std::string::npos; at = svg.find(family, at + with_fallbacks.size())) {
     svg.replace(at, family.size(), with_fallbacks);
   }
@@ -137,7 +143,8 @@ std::string picture_chunks(const std::string& png) {
     for (std::size_t i = 0; i < 4; ++i) length = length << 8 | static_cast<unsigned char>(png[at + i]);
     if (at + frame + length > png.size()) return "";
     const std::string type = png.substr(at + 4, 4);
-    if (type == "IHDR" || type == "PLTE" || type == "tRNS" || type == "IDAT" || type == "IEND") out += png.substr(at, frame + length);
+    if (type == "IHDR" || type == "PLTE" || type == "tRNS" || type == "IDAT" || type == "IEND")
+      out += png.substr(at, frame + length);
     at += frame + length;
   }
   return out;
@@ -151,21 +158,35 @@ std::string failure_of(const std::filesystem::path& folder, const std::string& e
   return silent ? ending : ending + ": " + noise;
 }
 
-}  // namespace
-
-Drawing draw_with_gnuplot(const std::string& script) {
+Drawing run(const std::string& script) {
   const WorkFolder folder;
   if (folder.path().empty()) return {"", "", "no folder for temporary files can be made"};
-  if (!(std::ofstream(folder.path() / "figure.gp", std::ios::binary) << script).flush()) return {"", "", "the temporary folder cannot be written"};
+  if (!(std::ofstream(folder.path() / "figure.gp", std::ios::binary) << script).flush())
+    return {"", "", "the temporary folder cannot be written"};
   pid_t process = -1;
   const int error = spawn_in(folder.path(), process);
   if (error == ENOENT) return {"", "", "gnuplot is not installed"};
   if (error != 0) return {"", "", fmt::format("gnuplot could not be started: {}", std::strerror(error))};
   const std::string ending = wait_for(process);
   if (!ending.empty()) return {"", "", failure_of(folder.path(), ending)};
-  Drawing drawing{read_whole(folder.path() / "figure.svg"), picture_chunks(read_whole(folder.path() / "figure.png")), ""};
-  if (drawing.svg.empty() || drawing.png.empty()) return {"", "", failure_of(folder.path(), "gnuplot wrote no picture")};
+  Drawing drawing{read_whole(folder.path() / "figure.svg"), picture_chunks(read_whole(folder.path() / "figure.png")),
+                  ""};
+  if (drawing.svg.empty() || drawing.png.empty())
+    return {"", "", failure_of(folder.path(), "gnuplot wrote no picture")};
   strip_svg(drawing.svg);
+  return drawing;
+}
+
+}  // namespace
+
+Drawing draw_with_gnuplot(const std::string& script) {
+  Drawing drawing = run(script);
+  // A letter without a font spoils a PNG, while an SVG is drawn with the fonts of its reader.
+  const std::string drawable = with_drawable_letters(script);
+  if (!drawing.problem.empty() || drawable == script) return drawing;
+  Drawing again = run(drawable);
+  drawing.png = std::move(again.png);
+  drawing.problem = std::move(again.problem);
   return drawing;
 }
 

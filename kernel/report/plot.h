@@ -9,22 +9,25 @@
 
 namespace colonnade::host {
 
-// A declared figure with its data: what a drawing program needs and nothing more. Static and interactive figures come from it.
+// A declared figure with its data: what a drawing program needs and nothing more. Static and interactive figures come
+// from it.
 
 struct PlotAxis {
-  std::string label;                    // name and unit
+  std::string label;  // name and unit
   bool log = false;
   std::vector<std::string> categories;  // of a column without numbers: its positions are 0, 1, ...
+  bool downwards = false;               // the first category stands at the top
 };
 
 struct PlotPoint {
-  double x = 0, y = 0, z = 0;                     // finite; positive along logarithmic axes
+  double x = 0, y = 0, z = 0;                      // finite; positive along logarithmic axes
   std::optional<Interval> x_interval, y_interval;  // 95 %, Student's t over seeds
   std::string label;
 };
 
 struct PlotSeries {
   std::string name;
+  std::size_t colour = 0, style = 0;  // which of the colours, of the line styles
   std::vector<PlotPoint> points;
 };
 
@@ -39,7 +42,8 @@ struct Plot {
 };
 
 // Points of trials are means over the seeds of an arm; points of a table's rows are means over seeds at the same place.
-// Values that are not finite, and values without a logarithm on a logarithmic axis, are left out and counted in the caption.
+// Values that are not finite, and values without a logarithm on a logarithmic axis, are left out and counted in the
+// caption.
 Plot plot_of(const Json& declaration, const StudyResults& results);
 
 }  // namespace colonnade::host

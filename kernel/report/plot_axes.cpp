@@ -11,7 +11,8 @@ namespace {
 
 constexpr double padding = 0.05;          // of the span, on each side
 constexpr double category_padding = 0.5;  // of a category's width
-constexpr int wanted_ticks = 6;
+constexpr int most_linear_ticks = 8;
+constexpr int most_powers = 12;
 constexpr double fewest_decades = 1.2;  // below it the ticks of a logarithmic axis are not powers of ten alone
 constexpr double shortest_plain = 1e-3, longest_plain = 1e6;
 
@@ -22,19 +23,30 @@ std::string superscript(int exponent) {
   return out;
 }
 
-std::string shortest(double number) { return fmt::format("{:g}", number); }
-
-std::string power_label(double value) {
-  const int exponent = static_cast<int>(std::floor(std::log10(value) + 1e-9));
-  if (value >= shortest_plain && value < longest_plain) return shortest(value);
-  const double mantissa = value / std::pow(10.0, exponent);
-  const std::string power = "10" + superscript(exponent);
-  return std::abs(mantissa - 1) < 1e-9 ? power : shortest(mantissa) + "×" + power;
+std::string grouped(std::string digits) {
+  const std::size_t start = digits.starts_with('-') ? 1 : 0;
+  const std::size_t end = std::min(digits.find('.'), digits.size());
+  if (end < start + 5) return digits;  // four digits need no comma
+  for (std::size_t at = end; at > start + 3; at -= 3) digits.insert(at - 3, ",");
+  return digits;
 }
 
-// A step of 1, 2 or 5 times a power of ten that gives about the wanted number of ticks.
+// 0.01, 500, 20,000; as a power of ten where `plain` does not hold and the number is far from one.
+std::string log_label(double value, bool plain) {
+  constexpr double shortest_near = 0.01, longest_near = 1e4;
+  if (plain || (value >= shortest_near && value < longest_near))
+    return grouped(fmt::format("{:.{}f}", value,
+                               value >= 1 ? (value == std::floor(value) ? 0 : 1)
+                                          : std::max(0, static_cast<int>(std::ceil(-std::log10(value) - 1e-9)))));
+  const int exponent = static_cast<int>(std::floor(std::log10(value) + 1e-9));
+  const double mantissa = value / std::pow(10.0, exponent);
+  const std::string power = "10" + superscript(exponent);
+  return std::abs(mantissa - 1) < 1e-9 ? power : fmt::format("{:g}×{}", mantissa, power);
+}
+
+// A step of 1, 2 or 5 times a power of ten that gives as many ticks as there may be.
 double step_for(double span) {
-  const double raw = span / wanted_ticks;
+  const double raw = span / most_linear_ticks;
   const double power = std::pow(10.0, std::floor(std::log10(raw)));
   for (const double step : {1.0, 2.0, 5.0}) {
     if (raw <= step * power) return step * power;
@@ -56,7 +68,8 @@ std::vector<Tick> linear_ticks(double low, double high) {
       ticks.push_back({0, "0"});
       continue;
     }
-    ticks.push_back({at, fmt::format("{:.{}f}", at / unit, decimals) + (plain ? "" : "×10" + superscript(exponent))});
+    ticks.push_back(
+        {at, grouped(fmt::format("{:.{}f}", at / unit, decimals)) + (plain ? "" : "×10" + superscript(exponent))});
   }
   return ticks;
 }
@@ -67,23 +80,26 @@ std::vector<Tick> log_ticks(double low, double high) {
   const std::vector<double> steps = decades < fewest_decades ? std::vector<double>{1, 1.5, 2, 3, 4, 5, 7}
                                     : decades < 3            ? std::vector<double>{1, 2, 5}
                                                              : std::vector<double>{1};
-  const int stride = std::max(1, static_cast<int>(std::ceil(decades / (2 * wanted_ticks))));
+  const int stride = std::max(1, static_cast<int>(std::ceil(decades / most_powers)));
+  const bool plain = low >= shortest_plain && high < longest_plain;
   std::vector<Tick> ticks;
   for (int exponent = static_cast<int>(std::floor(std::log10(low))); exponent <= std::log10(high); ++exponent) {
     if (exponent % stride != 0) continue;
     for (const double step : steps) {
       const double at = step * std::pow(10.0, exponent);
-      if (at >= low * (1 - 1e-9) && at <= high * (1 + 1e-9)) ticks.push_back({at, power_label(at)});
+      if (at >= low * (1 - 1e-9) && at <= high * (1 + 1e-9)) ticks.push_back({at, log_label(at, plain)});
     }
   }
   return ticks;
 }
 
-AxisScale category_scale(const std::vector<std::string>& categories) {
+AxisScale category_scale(const std::vector<std::string>& categories, bool downwards) {
   AxisScale scale;
+  scale.downwards = downwards;
   scale.low = -category_padding;
   scale.high = static_cast<double>(categories.size()) - 1 + category_padding;
-  for (const std::string& category : categories) scale.ticks.push_back({static_cast<double>(scale.ticks.size()), category});
+  for (const std::string& category : categories)
+    scale.ticks.push_back({static_cast<double>(scale.ticks.size()), category});
   return scale;
 }
 
@@ -103,14 +119,16 @@ void open(double& low, double& high, bool log) {
 }  // namespace
 
 double AxisScale::fraction(double value) const {
-  if (log) return std::log(value / low) / std::log(high / low);
-  return (value - low) / (high - low);
+  const double share = log ? std::log(value / low) / std::log(high / low) : (value - low) / (high - low);
+  return downwards ? 1 - share : share;
 }
 
-double AxisScale::clamped(double value) const { return std::clamp(value, low, high); }
+double AxisScale::clamped(double value) const {
+  return std::clamp(value, low, high);
+}
 
 AxisScale scale_of(const PlotAxis& axis, const AxisData& data) {
-  if (!axis.categories.empty()) return category_scale(axis.categories);
+  if (!axis.categories.empty()) return category_scale(axis.categories, axis.downwards);
   const auto mapped = [&](double value) { return axis.log ? std::log10(value) : value; };
   const auto [least, most] = std::minmax_element(data.values.begin(), data.values.end());
   double low = mapped(*least), high = mapped(*most);
@@ -122,7 +140,8 @@ AxisScale scale_of(const PlotAxis& axis, const AxisData& data) {
   }
   low = span > 0 ? std::max(widest_low, low - span) : widest_low;
   high = span > 0 ? std::min(widest_high, high + span) : widest_high;
-  const bool floor_at_zero = data.from_zero && !axis.log && low >= 0, ceiling_at_zero = data.from_zero && !axis.log && high <= 0;
+  const bool floor_at_zero = data.from_zero && !axis.log && low >= 0,
+             ceiling_at_zero = data.from_zero && !axis.log && high <= 0;
   if (floor_at_zero) low = 0;
   if (ceiling_at_zero) high = 0;
   if (data.from_zero && !axis.log) {
@@ -140,7 +159,7 @@ AxisScale scale_of(const PlotAxis& axis, const AxisData& data) {
   return scale;
 }
 
-AxisData axis_data(const Plot& plot, double PlotPoint::* value, std::optional<Interval> PlotPoint::* interval) {
+AxisData axis_data(const Plot& plot, double PlotPoint::*value, std::optional<Interval> PlotPoint::*interval) {
   AxisData data;
   for (const PlotSeries& series : plot.series) {
     for (const PlotPoint& point : series.points) {

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstdint>
-#include <string_view>
+
+#include "kernel/report/letters.h"
 
 namespace colonnade::host {
 
@@ -18,42 +18,19 @@ constexpr double legend_sample = 48;  // the line or mark before a name
 constexpr double least_width = 420;
 constexpr double point_radius = 7;
 constexpr char32_t first_wide = 0x1100;  // East Asian letters are as wide as high
-constexpr char32_t replacement = 0xFFFD;
 
-struct Decoded {
-  char32_t code = 0;
-  std::size_t length = 1;
-};
-
-bool is_continuation(std::string_view text, std::size_t at) {
-  return at < text.size() && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80;
-}
-
-// The code point at `at`; bytes that are no UTF-8 and control characters come as the replacement character and a space.
-Decoded decode(std::string_view text, std::size_t at) {
-  const auto first = static_cast<unsigned char>(text[at]);
-  if (first < 0x20 || first == 0x7F) return {' ', 1};
-  if (first < 0x80) return {first, 1};
-  const std::size_t length = first >= 0xF0 && first < 0xF5 ? 4 : first >= 0xE0 ? 3 : 2;
-  if (first < 0xC2 || first > 0xF4) return {replacement, 1};
-  char32_t code = first & (0x7F >> length);
-  for (std::size_t i = 1; i < length; ++i) {
-    if (!is_continuation(text, at + i)) return {replacement, 1};
-    code = code << 6 | (static_cast<unsigned char>(text[at + i]) & 0x3F);
-  }
-  static constexpr std::array<char32_t, 5> least = {0, 0, 0x80, 0x800, 0x10000};
-  const bool surrogate = code >= 0xD800 && code < 0xE000;
-  if (code < least[length] || code > 0x10FFFF || surrogate || code == 0xFFFE || code == 0xFFFF) return {replacement, length};
-  return {code, length};
-}
+// Advance widths of DejaVu Sans from the space to the tilde, in thousandths of the font's size.
+constexpr std::array<int, 95> ascii_widths = {
+    318, 401, 460, 838, 636, 950, 780, 275, 390, 390, 500, 838, 318, 361,  318, 337, 636, 636, 636,
+    636, 636, 636, 636, 636, 636, 636, 337, 337, 838, 838, 838, 531, 1000, 684, 686, 698, 770, 632,
+    575, 775, 752, 295, 295, 656, 557, 863, 748, 787, 603, 787, 695, 635,  611, 732, 684, 989, 685,
+    611, 685, 390, 337, 390, 838, 500, 500, 613, 635, 550, 635, 615, 352,  635, 634, 278, 278, 579,
+    278, 974, 634, 612, 635, 635, 411, 521, 392, 634, 592, 818, 592, 592,  525, 636, 337, 636, 838};
 
 double width_of(char32_t code) {
-  if (code >= first_wide && !(code >= 0x2000 && code < 0x2E80)) return 1.0;
-  if (code >= 0x80) return 0.66;
-  constexpr std::string_view narrow = "ijl|!.,:;'`()[]{} ftrI/\\-", wide = "mwMW@%&+=<>~#QOGD";
-  if (narrow.find(static_cast<char>(code)) != std::string_view::npos) return 0.41;
-  if (wide.find(static_cast<char>(code)) != std::string_view::npos) return 0.9;
-  return code >= 'A' && code <= 'Z' ? 0.72 : 0.64;
+  if (code >= ' ' && code <= '~') return ascii_widths[code - ' '] / 1000.0;
+  const bool punctuation = code >= 0x2000 && code < 0x2E80;
+  return code >= first_wide && !punctuation ? 1.0 : 0.75;
 }
 
 double widest(const AxisScale& scale) {
@@ -76,34 +53,50 @@ TickAngle angle_for(double label_width, double slot) {
   return slot >= least_slanted_slot ? TickAngle::slanted : TickAngle::upright;
 }
 
+// Places for a label, the best first: beside, above and below, then diagonally, then the same further away.
+std::vector<PlacedLabel> candidates_for(const LabelledPoint& point) {
+  std::vector<PlacedLabel> candidates;
+  const double near = point_radius + 3, half = font_size / 2 + 1;
+  for (const double away : {1.0, 1.8}) {
+    const double beside = near * away, rise = (near + half) * away;
+    candidates.push_back({point.x + beside, point.y, Side::right, point.text});
+    candidates.push_back({point.x - beside, point.y, Side::left, point.text});
+    for (const Side side : {Side::middle, Side::right, Side::left}) {
+      const double x = point.x + (side == Side::right ? beside : side == Side::left ? -beside : 0) / 2;
+      candidates.push_back({x, point.y - rise, side, point.text});
+      candidates.push_back({x, point.y + rise, side, point.text});
+    }
+  }
+  return candidates;
+}
+
 }  // namespace
 
 double text_width(const std::string& text) {
   double width = 0;
   for (std::size_t at = 0; at < text.size();) {
-    const Decoded decoded = decode(text, at);
-    width += width_of(decoded.code) * font_size;
-    at += decoded.length;
+    const Letter letter = letter_at(text, at);
+    width += width_of(letter.code) * font_size;
+    at += letter.length;
   }
   return width;
 }
 
 std::string one_line(const std::string& text, std::size_t most) {
-  std::string out;
-  std::size_t before_last = 0, count = 0;
-  for (std::size_t at = 0; at < text.size(); ++count) {
-    if (count == most) return out.substr(0, before_last) + "…";
-    before_last = out.size();
-    const Decoded decoded = decode(text, at);
-    if (decoded.code == replacement) {
-      out += "\xEF\xBF\xBD";
-    } else if (decoded.code == ' ') {
-      out += ' ';
-    } else {
-      out += text.substr(at, decoded.length);
-    }
-    at += decoded.length;
+  std::vector<std::string> letters;
+  for (std::size_t at = 0; at < text.size();) {
+    const Letter letter = letter_at(text, at);
+    const bool kept = letter.code != not_a_letter && letter.code != ' ';
+    letters.push_back(kept ? text.substr(at, letter.length) : letter.code == ' ' ? " " : "\xEF\xBF\xBD");
+    at += letter.length;
   }
+  // Names differ at their ends as often as at their starts: what is too long loses its middle.
+  const bool cut = letters.size() > most;
+  const std::size_t head = cut ? most / 2 : letters.size(), tail = cut ? most - head - 1 : 0;
+  std::string out;
+  for (std::size_t i = 0; i < head; ++i) out += letters[i];
+  if (cut) out += "…";
+  for (std::size_t i = letters.size() - tail; cut && i < letters.size(); ++i) out += letters[i];
   return out;
 }
 
@@ -143,60 +136,59 @@ Layout layout_of(const LayoutRequest& request) {
     left = std::max(left, gap + std::cos(slant) * text_width(request.x->ticks.front().label) - first);
   }
   double legend_width = 0;
-  for (const std::string& name : request.legend) legend_width = std::max(legend_width, legend_sample + text_width(name));
+  for (const std::string& name : request.legend)
+    legend_width = std::max(legend_width, legend_sample + text_width(name));
   const double right = request.right_extra + (legend_width > 0 ? legend_width + 2 * gap : 2 * gap);
   layout.width = std::ceil(std::max(least_width, left + request.area_width + right));
   layout.title = wrapped(one_line(request.title, request.title.size()), layout.width - left - gap);
-  const double top = gap + line_height * static_cast<double>(layout.title.size()) + (layout.title.empty() ? 0 : gap / 2);
+  const double top =
+      gap + line_height * static_cast<double>(layout.title.size()) + (layout.title.empty() ? 0 : gap / 2);
   const double legend_height = line_height * static_cast<double>(request.legend.size());
   const double area_height = std::max(request.area_height, legend_height);
   layout.area = {left, top, left + request.area_width, top + area_height};
   layout.height = std::ceil(layout.area.bottom + tick_length + tick_height + gap + line_height + gap / 2);
+  layout.y_label_left = layout.area.left - (widest(*request.y) + tick_length + line_height);
   layout.legend_left = layout.area.right + request.right_extra + gap;
   return layout;
 }
 
 void thin_ticks(AxisScale& scale, std::size_t most) {
   if (scale.ticks.size() <= most) return;
-  const std::size_t stride = (scale.ticks.size() + most - 1) / most;
+  const std::size_t least = (scale.ticks.size() + most - 1) / most;
+  std::size_t stride = 1;
+  for (std::size_t power = 1; stride < least; power *= 10) {
+    for (const std::size_t step : {power, 2 * power, 5 * power}) {
+      if (stride < least) stride = step;
+    }
+  }
   std::vector<Tick> kept;
   for (std::size_t i = 0; i < scale.ticks.size(); i += stride) kept.push_back(scale.ticks[i]);
   scale.ticks = kept;
 }
 
-std::optional<std::vector<PlacedLabel>> place_labels(const std::vector<LabelledPoint>& points, const Box& area) {
-  std::vector<Box> taken;
+std::optional<std::vector<PlacedLabel>> place_labels(const std::vector<LabelledPoint>& points,
+                                                     const std::vector<Box>& obstacles, const Box& area) {
+  std::vector<Box> taken = obstacles;
   for (const LabelledPoint& point : points) {
     taken.push_back({point.x - point_radius, point.y - point_radius, point.x + point_radius, point.y + point_radius});
   }
   std::vector<PlacedLabel> placed;
   for (const LabelledPoint& point : points) {
-    if (point.text.empty()) continue;
-    const double width = text_width(point.text), near = point_radius + 3, half = font_size / 2 + 1;
-    bool found = false;
-    // Beside, above and below, then diagonally, then the same further away.
-    for (const double away : {1.0, 1.8}) {
-      const double right = point.x + near * away, left = point.x - near * away - width, middle = point.x - width / 2;
-      const double rise = (near + half) * away;
-      const std::array<PlacedLabel, 8> candidates = {{{right, point.y, ""},
-                                                      {left, point.y, ""},
-                                                      {middle, point.y - rise, ""},
-                                                      {middle, point.y + rise, ""},
-                                                      {right, point.y - rise, ""},
-                                                      {right, point.y + rise, ""},
-                                                      {left, point.y - rise, ""},
-                                                      {left, point.y + rise, ""}}};
-      for (const PlacedLabel& candidate : candidates) {
-        const Box box = {candidate.x, candidate.y - half, candidate.x + width, candidate.y + half};
-        const bool inside = box.left >= area.left + 2 && box.right <= area.right - 2 && box.top >= area.top && box.bottom <= area.bottom;
-        const auto covers = [&](const Box& other) { return box.overlaps(other); };
-        if (!inside || std::any_of(taken.begin(), taken.end(), covers)) continue;
-        taken.push_back(box);
-        placed.push_back({candidate.x, candidate.y, point.text});
-        found = true;
-        break;
-      }
+    const double width = text_width(point.text), half = font_size / 2 + 1;
+    bool found = point.text.empty();
+    for (const PlacedLabel& candidate : candidates_for(point)) {
       if (found) break;
+      const double left = candidate.x - (candidate.side == Side::left     ? width
+                                         : candidate.side == Side::middle ? width / 2
+                                                                          : 0);
+      const Box box = {left, candidate.y - half, left + width, candidate.y + half};
+      const bool inside =
+          box.left >= area.left + 2 && box.right <= area.right && box.top >= area.top && box.bottom <= area.bottom - 2;
+      const auto covers = [&](const Box& other) { return box.overlaps(other); };
+      if (!inside || std::any_of(taken.begin(), taken.end(), covers)) continue;
+      taken.push_back(box);
+      placed.push_back(candidate);
+      found = true;
     }
     if (!found) return std::nullopt;
   }

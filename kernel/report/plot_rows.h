@@ -23,8 +23,8 @@ struct PlotRows {
   std::string problem;  // why there are none
 };
 
-// `from` empty: a row a trial, with columns arm, seed, the factors of the arm's point and the scalar metrics. Otherwise the rows of
-// that table of every trial. Only arms in `arms`, all if it is empty.
+// `from` empty: a row a trial, with columns arm, seed, the factors of the arm's point and the scalar metrics. Otherwise
+// the rows of that table of every trial. Only arms in `arms`, all if it is empty.
 PlotRows plot_rows(const StudyResults& results, const std::string& from, const std::vector<std::string>& arms,
                    const std::vector<std::string>& columns);
 

@@ -18,8 +18,12 @@ constexpr const char* ink = "#333333";
 constexpr const char* grid_ink = "#E4E4E4";
 constexpr int png_scale = 2;  // pixels of the PNG for one of the SVG
 
-double screen_x(const Layout& layout, double pixel) { return pixel / layout.width; }
-double screen_y(const Layout& layout, double pixel) { return 1 - pixel / layout.height; }
+double screen_x(const Layout& layout, double pixel) {
+  return pixel / layout.width;
+}
+double screen_y(const Layout& layout, double pixel) {
+  return 1 - pixel / layout.height;
+}
 
 }  // namespace
 
@@ -37,20 +41,27 @@ std::string quoted_tick(const std::string& text) {
 
 std::string ticks(const std::string& axis, const AxisScale& scale, const std::string& options) {
   std::vector<std::string> entries;
-  for (const Tick& tick : scale.ticks) entries.push_back(quoted_tick(one_line(tick.label)) + " " + exact_number(tick.at));
+  for (const Tick& tick : scale.ticks)
+    entries.push_back(quoted_tick(one_line(tick.label)) + " " + exact_number(tick.at));
   return fmt::format("set {}tics {} ({})\n", axis, options, fmt::join(entries, ", "));
 }
 
 std::string label(const Layout& layout, double x, double y, const std::string& text, const std::string& options) {
-  return fmt::format("set label {} at screen {:.5f},{:.5f} {} front\n", quoted(text), screen_x(layout, x), screen_y(layout, y), options);
+  return fmt::format("set label {} at screen {:.5f},{:.5f} {} front\n", quoted(text), screen_x(layout, x),
+                     screen_y(layout, y), options);
 }
 
 std::string frame(const Layout& layout) {
   const Box& area = layout.area;
-  std::string out = fmt::format("set lmargin at screen {:.5f}\nset rmargin at screen {:.5f}\n", screen_x(layout, area.left), screen_x(layout, area.right));
-  out += fmt::format("set tmargin at screen {:.5f}\nset bmargin at screen {:.5f}\n", screen_y(layout, area.top), screen_y(layout, area.bottom));
-  out += fmt::format("set border 3 linewidth 1 linecolor rgb '{}'\nset tics nomirror out scale 0.6\n", ink);
-  out += fmt::format("set grid linetype 1 linewidth 1 linecolor rgb '{}'\nset errorbars 0\nset style fill solid 1 noborder\n", grid_ink);
+  std::string out = fmt::format("set lmargin at screen {:.5f}\nset rmargin at screen {:.5f}\n",
+                                screen_x(layout, area.left), screen_x(layout, area.right));
+  out += fmt::format("set tmargin at screen {:.5f}\nset bmargin at screen {:.5f}\n", screen_y(layout, area.top),
+                     screen_y(layout, area.bottom));
+  out += fmt::format(
+      "set border 3 linewidth 1 linecolor rgb '{}'\nset tics nomirror out scale 0.6 textcolor rgb '{}'\n", ink, ink);
+  out += fmt::format(
+      "set grid linetype 1 linewidth 1 linecolor rgb '{}'\nset errorbars 0\nset style fill solid 1 noborder\n",
+      grid_ink);
   constexpr double line = 20;
   for (std::size_t i = 0; i < layout.title.size(); ++i) {
     out += label(layout, area.left, line * (static_cast<double>(i) + 1), layout.title[i], "left font ',16'");
@@ -59,26 +70,33 @@ std::string frame(const Layout& layout) {
 }
 
 std::string axes(const Layout& layout, const Plot& plot, const AxisScale& x, const AxisScale& y) {
-  const char* angle = layout.x_angle == TickAngle::level ? "norotate" : layout.x_angle == TickAngle::slanted ? "rotate by 35 right" : "rotate by 90 right";
+  const char* angle = layout.x_angle == TickAngle::level     ? "norotate"
+                      : layout.x_angle == TickAngle::slanted ? "rotate by 35 right"
+                                                             : "rotate by 90 right";
   std::string out;
   if (x.log) out += "set logscale x\n";
   if (y.log) out += "set logscale y\n";
-  out += fmt::format("set xrange [{}:{}]\nset yrange [{}:{}]\n", exact_number(x.low), exact_number(x.high), exact_number(y.low), exact_number(y.high));
+  out += fmt::format("set xrange [{}:{}]\nset yrange [{}:{}]\n", exact_number(x.low), exact_number(x.high),
+                     exact_number(y.downwards ? y.high : y.low), exact_number(y.downwards ? y.low : y.high));
   out += ticks("x", x, angle) + ticks("y", y, "norotate");
-  const double middle_x = (layout.area.left + layout.area.right) / 2, middle_y = (layout.area.top + layout.area.bottom) / 2;
-  constexpr double from_bottom = 16, from_left = 16;
+  const double middle_x = (layout.area.left + layout.area.right) / 2,
+               middle_y = (layout.area.top + layout.area.bottom) / 2;
+  constexpr double from_bottom = 16;
   constexpr std::size_t longest_label = 72;
   out += label(layout, middle_x, layout.height - from_bottom, one_line(plot.x.label, longest_label), "center");
-  out += label(layout, from_left, middle_y, one_line(plot.y.label, longest_label), "center rotate by 90");
+  out += label(layout, layout.y_label_left, middle_y, one_line(plot.y.label, longest_label), "center rotate by 90");
   return out;
 }
 
 std::string both_pictures(const Layout& layout, const std::string& settings, const std::string& plotting) {
   std::string out = "set encoding utf8\n";
-  out += fmt::format("set terminal svg noenhanced size {:.0f},{:.0f} font 'DejaVu Sans,{:.0f}' background '#FFFFFF'\n", layout.width, layout.height, font_size);
+  out += fmt::format("set terminal svg noenhanced size {:.0f},{:.0f} font 'DejaVu Sans,{:.0f}' background '#FFFFFF'\n",
+                     layout.width, layout.height, font_size);
   out += "set output 'figure.svg'\n" + settings + plotting + "\nunset output\n";
-  out += fmt::format("set terminal pngcairo noenhanced size {:.0f},{:.0f} font 'DejaVu Sans,{:.0f}' fontscale {} linewidth {} pointscale {} background '#FFFFFF'\n",
-                     layout.width * png_scale, layout.height * png_scale, font_size, png_scale * 0.75, png_scale, png_scale);
+  out += fmt::format(
+      "set terminal pngcairo noenhanced size {:.0f},{:.0f} font 'DejaVu Sans,{:.0f}' fontscale {} linewidth {} "
+      "pointscale {} background '#FFFFFF'\n",
+      layout.width * png_scale, layout.height * png_scale, font_size, png_scale * 0.75, png_scale, png_scale);
   return out + "set output 'figure.png'\nreplot\nunset output\n";
 }
 
@@ -86,25 +104,43 @@ std::string both_pictures(const Layout& layout, const std::string& settings, con
 
 namespace {
 
-// Okabe and Ito's colours, which colour-blind readers tell apart, with a wine red for their yellow, which white swallows.
-constexpr std::array<const char*, 8> palette = {"#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#000000"};
+// Okabe and Ito's colours, which colour-blind readers tell apart, with a wine red for their yellow, which white
+// swallows.
+constexpr std::array<const char*, 8> palette = {"#0072B2", "#D55E00", "#009E73", "#CC79A7",
+                                                "#E69F00", "#56B4E9", "#882255", "#000000"};
 constexpr std::array<int, 6> filled_marks = {7, 5, 9, 13, 11, 15};
 constexpr std::array<int, 6> open_marks = {6, 4, 8, 12, 10, 14};
 constexpr std::size_t most_marked_points = 40;  // of a line; beyond it marks hide the line
 constexpr std::size_t least_band_points = 3;    // fewer show their intervals as bars
 constexpr double bar_share = 0.8;               // of a category's width
 constexpr double mark_size = 0.9;
+constexpr double whisker_reach = 2;  // pixels to each side that a label keeps clear of lines
 
-std::string colour_of(std::size_t series) { return palette[series % palette.size()]; }
-int mark_of(std::size_t series, bool filled) {
-  const std::size_t mark = (series + series / palette.size()) % filled_marks.size();
+std::string colour_of(const PlotSeries& series) {
+  return palette[series.colour % palette.size()];
+}
+int mark_of(const PlotSeries& series, bool filled) {
+  const std::size_t mark = (series.colour + series.colour / palette.size() + series.style) % filled_marks.size();
   return filled ? filled_marks[mark] : open_marks[mark];
+}
+
+const char* alignment(Side side) {
+  switch (side) {
+    case Side::left:
+      return "right";
+    case Side::middle:
+      return "center";
+    case Side::right:
+      return "left";
+  }
+  return "left";
 }
 
 class FlatScript {
  public:
   explicit FlatScript(const Plot& plot) : plot_(plot) {
-    AxisData x = axis_data(plot, &PlotPoint::x, &PlotPoint::x_interval), y = axis_data(plot, &PlotPoint::y, &PlotPoint::y_interval);
+    AxisData x = axis_data(plot, &PlotPoint::x, &PlotPoint::x_interval),
+             y = axis_data(plot, &PlotPoint::y, &PlotPoint::y_interval);
     y.from_zero = plot.type == "bars";
     x_ = scale_of(plot.x, x);
     y_ = scale_of(plot.y, y);
@@ -127,18 +163,20 @@ class FlatScript {
     thin_ticks(x_, static_cast<std::size_t>(request.area_width / tick_room));
     thin_ticks(y_, static_cast<std::size_t>(request.area_height / tick_room));
     layout_ = layout_of(request);
+    if (plot_.type == "pareto") find_frontier();
     const auto labels = direct_labels();
     legend_ = !labels && plot_.series.size() > 1;
     if (legend_) {
       for (const PlotSeries& series : plot_.series) request.legend.push_back(one_line(series.name));
       layout_ = layout_of(request);
     }
-    for (std::size_t i = 0; i < plot_.series.size(); ++i) add(i);
     if (plot_.type == "pareto") add_frontier();
+    for (std::size_t i = 0; i < plot_.series.size(); ++i) add(i);
     std::string settings = data_ + script::frame(layout_) + script::axes(layout_, plot_, x_, y_) + key();
     if (plot_.type == "bars") settings += "set grid noxtics\nset xtics scale 0\n";
     if (labels) {
-      for (const PlacedLabel& placed : *labels) settings += script::label(layout_, placed.x, placed.y, placed.text, "left");
+      for (const PlacedLabel& placed : *labels)
+        settings += script::label(layout_, placed.x, placed.y, placed.text, alignment(placed.side));
     }
     return script::both_pictures(layout_, settings, "plot " + fmt::format("{}", fmt::join(curves_, ", \\\n     ")));
   }
@@ -146,22 +184,39 @@ class FlatScript {
  private:
   std::string key() const {
     if (!legend_) return "unset key\n";
-    return fmt::format("set key at screen {:.5f},{:.5f} left top Left reverse samplen 1.5 spacing 1.15 noautotitle\n", layout_.legend_left / layout_.width,
-                       1 - layout_.area.top / layout_.height);
+    return fmt::format("set key at screen {:.5f},{:.5f} left top Left reverse samplen 1.5 spacing 1.15 noautotitle\n",
+                       layout_.legend_left / layout_.width, 1 - layout_.area.top / layout_.height);
   }
 
   // Names beside the points where each series is one point and all find room; otherwise a legend names the series.
   std::optional<std::vector<PlacedLabel>> direct_labels() const {
-    if (plot_.type != "scatter" && plot_.type != "pareto") return std::nullopt;
+    if (!is_of_points()) return std::nullopt;
     const bool single = plot_.series.size() == 1;
     std::vector<LabelledPoint> points;
+    std::vector<Box> obstacles;
     for (const PlotSeries& series : plot_.series) {
       if (!single && series.points.size() != 1) return std::nullopt;
       for (const PlotPoint& point : series.points) {
-        points.push_back({layout_.x_pixel(x_, point.x), layout_.y_pixel(y_, point.y), one_line(single ? point.label : series.name)});
+        points.push_back(
+            {layout_.x_pixel(x_, point.x), layout_.y_pixel(y_, point.y), one_line(single ? point.label : series.name)});
+        const Extent extent = extent_of(point);
+        obstacles.push_back(line_box(extent.x.low, point.y, extent.x.high, point.y));
+        obstacles.push_back(line_box(point.x, extent.y.low, point.x, extent.y.high));
       }
     }
-    return place_labels(points, layout_.area);
+    for (std::size_t i = 1; i < frontier_.size(); ++i) {
+      obstacles.push_back(
+          line_box(frontier_[i - 1].first, frontier_[i - 1].second, frontier_[i].first, frontier_[i].second));
+    }
+    return place_labels(points, obstacles, layout_.area);
+  }
+
+  bool is_of_points() const { return plot_.type == "scatter" || plot_.type == "pareto"; }
+
+  Box line_box(double x1, double y1, double x2, double y2) const {
+    const double left = layout_.x_pixel(x_, std::min(x1, x2)), right = layout_.x_pixel(x_, std::max(x1, x2));
+    const double bottom = layout_.y_pixel(y_, std::min(y1, y2)), top = layout_.y_pixel(y_, std::max(y1, y2));
+    return {left - whisker_reach, top - whisker_reach, right + whisker_reach, bottom + whisker_reach};
   }
 
   std::string add_block(const std::vector<std::string>& lines) {
@@ -178,11 +233,21 @@ class FlatScript {
     add_marks(i);
   }
 
-  std::string row(const PlotPoint& point, double x) const {
-    const Interval at{point.x, point.x}, height{point.y, point.y};
-    const Interval across = point.x_interval.value_or(at), along = point.y_interval.value_or(height);
-    return fmt::format("{} {} {} {} {} {}", exact_number(x), exact_number(point.y), exact_number(x_.clamped(across.low)),
-                       exact_number(x_.clamped(across.high)), exact_number(y_.clamped(along.low)), exact_number(y_.clamped(along.high)));
+  // What a point's intervals cover inside the axes.
+  struct Extent {
+    Interval x, y;
+  };
+  Extent extent_of(const PlotPoint& point) const {
+    Extent extent{{point.x, point.x}, {point.y, point.y}};
+    if (point.x_interval) extent.x = {x_.clamped(point.x_interval->low), x_.clamped(point.x_interval->high)};
+    if (point.y_interval) extent.y = {y_.clamped(point.y_interval->low), y_.clamped(point.y_interval->high)};
+    return extent;
+  }
+
+  static std::string numbers(std::initializer_list<double> values) {
+    std::string line;
+    for (const double value : values) line += (line.empty() ? "" : " ") + exact_number(value);
+    return line;
   }
 
   std::string title(std::size_t i) const {
@@ -190,41 +255,52 @@ class FlatScript {
   }
 
   void add_bars(std::size_t i) {
+    const PlotSeries& series = plot_.series[i];
     const double count = static_cast<double>(plot_.series.size()), width = bar_share / count;
     const double shift = (static_cast<double>(i) - (count - 1) / 2) * width;
-    std::vector<std::string> lines, whiskers;
-    for (const PlotPoint& point : plot_.series[i].points) {
-      lines.push_back(row(point, point.x + shift));
-      if (point.y_interval) whiskers.push_back(lines.back());
-    }
-    const std::string block = add_block(lines);
-    curves_.push_back(fmt::format("{} using 1:2:({}) with boxes linecolor rgb '{}' {}", block, exact_number(width * 0.94), colour_of(i), title(i)));
-    if (!whiskers.empty()) add_whiskers(whiskers, false, "#333333");
+    std::vector<std::string> lines;
+    for (const PlotPoint& point : series.points) lines.push_back(numbers({point.x + shift, point.y}));
+    const double drawn_width = width * 0.94;
+    curves_.push_back(fmt::format("{} using 1:2:({}) with boxes linecolor rgb '{}' {}", add_block(lines),
+                                  exact_number(drawn_width), colour_of(series), title(i)));
+    add_intervals(series, shift, "#333333");
   }
 
-  void add_whiskers(const std::vector<std::string>& lines, bool across, const std::string& colour) {
-    curves_.push_back(fmt::format("{} using {} with {} linecolor rgb '{}' linewidth 1.5 pointtype 7 pointsize 0 notitle", add_block(lines),
-                                  across ? "1:2:3:4:5:6" : "1:2:5:6", across ? "xyerrorbars" : "yerrorbars", colour));
+  // Lines over the intervals, drawn as vectors, which keep clear of no mark.
+  void add_intervals(const PlotSeries& series, double shift, const std::string& colour) {
+    std::vector<std::string> lines;
+    for (const PlotPoint& point : series.points) {
+      const Extent extent = extent_of(point);
+      const double x = point.x + shift;
+      if (point.x_interval) lines.push_back(numbers({extent.x.low, point.y, extent.x.high - extent.x.low, 0}));
+      if (point.y_interval) lines.push_back(numbers({x, extent.y.low, 0, extent.y.high - extent.y.low}));
+    }
+    if (lines.empty()) return;
+    curves_.push_back(fmt::format("{} using 1:2:3:4 with vectors nohead linecolor rgb '{}' linewidth 1.5 notitle",
+                                  add_block(lines), colour));
   }
 
   void add_line(std::size_t i) {
-    const auto& points = plot_.series[i].points;
-    std::vector<std::string> lines, intervals;
-    for (const PlotPoint& point : points) {
-      lines.push_back(row(point, point.x));
-      if (point.y_interval) intervals.push_back(lines.back());
+    const PlotSeries& series = plot_.series[i];
+    std::vector<std::string> lines, band;
+    for (const PlotPoint& point : series.points) {
+      const Extent extent = extent_of(point);
+      lines.push_back(numbers({point.x, point.y}));
+      if (point.y_interval) band.push_back(numbers({point.x, extent.y.low, extent.y.high}));
     }
-    const std::string colour = colour_of(i);
-    if (intervals.size() >= least_band_points) {
-      curves_.push_back(fmt::format("{} using 1:5:6 with filledcurves fillstyle transparent solid 0.15 noborder linecolor rgb '{}' notitle",
-                                    add_block(intervals), colour));
-    } else if (!intervals.empty()) {
-      add_whiskers(intervals, false, colour);
+    const std::string colour = colour_of(series);
+    if (band.size() >= least_band_points) {
+      curves_.push_back(fmt::format(
+          "{} using 1:2:3 with filledcurves fillstyle transparent solid 0.15 noborder linecolor rgb '{}' notitle",
+          add_block(band), colour));
+    } else {
+      add_intervals(series, 0, colour);
     }
-    const bool marked = points.size() <= most_marked_points;
-    curves_.push_back(fmt::format("{} using 1:2 with {} linecolor rgb '{}' linewidth 2 dashtype {} {} {}", add_block(lines), marked ? "linespoints" : "lines",
-                                  colour, 1 + i / palette.size(),
-                                  marked ? fmt::format("pointtype {} pointsize {}", mark_of(i, true), mark_size * 0.8) : "", title(i)));
+    const std::size_t dash = 1 + series.colour / palette.size() + series.style;
+    const bool marked = series.points.size() <= most_marked_points;
+    const std::string marks = marked ? fmt::format("pointtype {} pointsize {} ", mark_of(series, true), mark_size) : "";
+    curves_.push_back(fmt::format("{} using 1:2 with {} linecolor rgb '{}' linewidth 2 dashtype {} {}{}",
+                                  add_block(lines), marked ? "linespoints" : "lines", colour, dash, marks, title(i)));
   }
 
   bool dominated(const PlotPoint& point) const {
@@ -232,31 +308,33 @@ class FlatScript {
     for (const PlotSeries& series : plot_.series) {
       for (const PlotPoint& other : series.points) {
         const bool better = other.x != point.x || other.y != point.y;
-        if (better && no_worse(other.x, point.x, plot_.x_lower_better) && no_worse(other.y, point.y, plot_.y_lower_better)) return true;
+        if (better && no_worse(other.x, point.x, plot_.x_lower_better) &&
+            no_worse(other.y, point.y, plot_.y_lower_better))
+          return true;
       }
     }
     return false;
   }
 
   void add_marks(std::size_t i) {
-    std::vector<std::string> best, beaten, whiskers;
-    for (const PlotPoint& point : plot_.series[i].points) {
+    const PlotSeries& series = plot_.series[i];
+    std::vector<std::string> best, beaten;
+    for (const PlotPoint& point : series.points) {
       const bool open = plot_.type == "pareto" && dominated(point);
-      (open ? beaten : best).push_back(row(point, point.x));
-      if (point.x_interval || point.y_interval) whiskers.push_back(row(point, point.x));
+      (open ? beaten : best).push_back(numbers({point.x, point.y}));
     }
-    const std::string colour = colour_of(i);
-    if (!whiskers.empty()) add_whiskers(whiskers, true, colour);
+    add_intervals(series, 0, colour_of(series));
     const auto marks = [&](const std::vector<std::string>& lines, bool filled, const std::string& name) {
-      curves_.push_back(fmt::format("{} using 1:2 with points linecolor rgb '{}' linewidth 1.5 pointtype {} pointsize {} {}", add_block(lines), colour,
-                                    mark_of(i, filled), mark_size, name));
+      curves_.push_back(
+          fmt::format("{} using 1:2 with points linecolor rgb '{}' linewidth 1.5 pointtype {} pointsize {} {}",
+                      add_block(lines), colour_of(series), mark_of(series, filled), mark_size, name));
     };
     if (!best.empty()) marks(best, true, title(i));
     if (!beaten.empty()) marks(beaten, false, best.empty() ? title(i) : "notitle");
   }
 
   // The edge of what is reached: from each point of the frontier on until a better one takes over.
-  void add_frontier() {
+  void find_frontier() {
     std::vector<PlotPoint> best;
     for (const PlotSeries& series : plot_.series) {
       for (const PlotPoint& point : series.points) {
@@ -264,19 +342,22 @@ class FlatScript {
       }
     }
     std::stable_sort(best.begin(), best.end(), [](const PlotPoint& a, const PlotPoint& b) { return a.x < b.x; });
+    const bool lower = plot_.x_lower_better;
     const double worst_y = plot_.y_lower_better ? y_.high : y_.low;
-    std::vector<std::string> lines;
-    const auto add = [&](double x, double y) { lines.push_back(exact_number(x) + " " + exact_number(y)); };
-    if (plot_.x_lower_better) add(best.front().x, worst_y);
-    if (!plot_.x_lower_better) add(x_.low, best.front().y);
+    lower ? frontier_.emplace_back(best.front().x, worst_y) : frontier_.emplace_back(x_.low, best.front().y);
     for (std::size_t i = 0; i < best.size(); ++i) {
-      if (i > 0 && plot_.x_lower_better) add(best[i].x, best[i - 1].y);
-      if (i > 0 && !plot_.x_lower_better) add(best[i - 1].x, best[i].y);
-      add(best[i].x, best[i].y);
+      if (i > 0)
+        lower ? frontier_.emplace_back(best[i].x, best[i - 1].y) : frontier_.emplace_back(best[i - 1].x, best[i].y);
+      frontier_.emplace_back(best[i].x, best[i].y);
     }
-    if (plot_.x_lower_better) add(x_.high, best.back().y);
-    if (!plot_.x_lower_better) add(best.back().x, worst_y);
-    curves_.insert(curves_.begin(), fmt::format("{} using 1:2 with lines linecolor rgb '#777777' linewidth 1.5 dashtype 2 notitle", add_block(lines)));
+    lower ? frontier_.emplace_back(x_.high, best.back().y) : frontier_.emplace_back(best.back().x, worst_y);
+  }
+
+  void add_frontier() {
+    std::vector<std::string> lines;
+    for (const auto& [x, y] : frontier_) lines.push_back(numbers({x, y}));
+    curves_.push_back(fmt::format(
+        "{} using 1:2 with lines linecolor rgb '#777777' linewidth 1.2 dashtype (8,6) notitle", add_block(lines)));
   }
 
   const Plot& plot_;
@@ -284,6 +365,7 @@ class FlatScript {
   Layout layout_;
   std::string data_;
   std::vector<std::string> curves_;
+  std::vector<std::pair<double, double>> frontier_;
   std::size_t blocks_ = 0;
   bool legend_ = false;
 };
