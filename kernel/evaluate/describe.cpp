@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <csignal>
+
 #include "kernel/evaluate/system.h"
 #include "kernel/evaluate/worker_faults.h"
 
@@ -29,6 +31,9 @@ std::string indented(const std::string& lines) {
 
 std::string describe_end(const OpSchema& schema, const WorkerEnd& end, bool& own_doing) {
   const std::string op = fmt::format("op {} of plugin {}", schema.id(), schema.plugin);
+  if (end.by_signal && end.code == SIGKILL) {
+    return op + " died with SIGKILL (somebody ended it, or the system did for want of memory)";
+  }
   if (end.by_signal) return fmt::format("{} died with {}", op, signal_name(end.code));
   if (end.code == static_cast<int>(WorkerExit::wrote_to_input)) {
     own_doing = true;
@@ -39,8 +44,11 @@ std::string describe_end(const OpSchema& schema, const WorkerEnd& end, bool& own
   return fmt::format("{} ended its worker with exit code {}", op, end.code);
 }
 
-bool could_not_start(const WorkerEnd& end) {
-  return !end.by_signal && end.code == kExecFailed;
+std::string describe_failed_start(const std::filesystem::path& executable, const WorkerEnd& end,
+                                  const std::string& log) {
+  if (end.code == kExecFailed) return fmt::format("cannot start a worker: {} cannot be executed", executable.string());
+  return fmt::format("cannot start a worker: it ended with exit code {}{}", end.code,
+                     log.empty() ? "" : ":" + indented(log));
 }
 
 }  // namespace colonnade::host

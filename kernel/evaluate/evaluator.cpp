@@ -80,6 +80,7 @@ class LocalEvaluator final : public Evaluator {
   Task make_task(const Entry& entry);
   void receive(WorkerProcess& worker, const Json& message);
   void worker_ended(WorkerProcess& worker, const WorkerEnd& end);
+  bool take_interrupt();
   [[noreturn]] void end_interrupted();
 
   const EvaluatorOptions options_;
@@ -219,8 +220,9 @@ Task LocalEvaluator::make_task(const Entry& entry) {
 }
 
 void LocalEvaluator::receive(WorkerProcess& worker, const Json& message) {
+  worker.ready = true;
   const auto found = running_.find(worker.id);
-  if (found == running_.end()) return;  // its "ready"
+  if (found == running_.end()) return;
   Running& running = found->second;
   Entry& entry = *running.entry;
   running.last_sign = monotonic_seconds();
@@ -265,10 +267,10 @@ void LocalEvaluator::worker_ended(WorkerProcess& worker, const WorkerEnd& end) {
     table_.put_back(entry);
     return;
   }
-  if (could_not_start(end)) {
+  const std::string log = last_log_lines(worker);
+  if (!worker.ready && !end.by_signal) {  // no node's fault: the next worker would fare no better
     table_.put_back(entry);
-    throw Error(ErrorKind::environment,
-                fmt::format("cannot start a worker: {} cannot be executed", options_.executable.string()));
+    throw Error(ErrorKind::environment, describe_failed_start(options_.executable, end, log));
   }
   bool own_doing = !running.retry;
   std::string what = worker.killed_because;
@@ -279,26 +281,34 @@ void LocalEvaluator::worker_ended(WorkerProcess& worker, const WorkerEnd& end) {
     table_.put_back(entry);
     return;
   }
-  const std::string log = last_log_lines(worker);
   if (!log.empty()) what += "; the last lines of its log:" + indented(log);
   table_.fail(entry, what);
 }
 
+// True if somebody interrupted since the last call.
+bool LocalEvaluator::take_interrupt() {
+  std::uint64_t count = 0;
+  return ::read(wake_.number(), &count, sizeof(count)) == sizeof(count);
+}
+
 void LocalEvaluator::end_interrupted() {
+  take_interrupt();
   for (WorkerProcess& worker : pool_.workers()) {
     if (running_.count(worker.id)) pool_.send(worker, {{"type", "cancel"}});
   }
   const double deadline = monotonic_seconds() + options_.cancel_grace;
-  // A worker that is done with its node counts as any other; its dependants are not started.
-  while (!running_.empty() && monotonic_seconds() < deadline) pool_.poll(kTickMs, -1, handlers_);
+  // A worker that is done with its node counts as any other; its dependants are not started. A second interrupt is
+  // impatience.
+  while (!running_.empty() && monotonic_seconds() < deadline && !take_interrupt()) {
+    pool_.poll(kTickMs, wake_.number(), handlers_);
+  }
   for (WorkerProcess& worker : pool_.workers()) {
     if (running_.count(worker.id)) pool_.kill(worker, "interrupted");
   }
   while (!running_.empty()) pool_.poll(kTickMs, -1, handlers_);
   results_.publish();
-  std::uint64_t drained = 0;
-  if (::read(wake_.number(), &drained, sizeof(drained)) < 0) drained = 0;
   interrupted_ = false;
+  take_interrupt();
   throw Cancelled();
 }
 

@@ -111,6 +111,8 @@ class Worker {
     } catch (const UnreadableInput& input) {
       return {{"type", "damaged"}, {"input", input.index}, {"message", input.message}};
     } catch (const std::exception& error) {
+      // A store that cannot be written ends the run, not only this node.
+      if (!store_failure_.empty()) return {{"type", "environment"}, {"message", store_failure_}};
       return {{"type", "failed"}, {"message", error.what()}};
     } catch (...) {
       return {{"type", "failed"}, {"message", fmt::format("op {} threw something that is no exception", task.op)}};
@@ -118,6 +120,7 @@ class Worker {
   }
 
   Json evaluate_or_throw(const Task& task) {
+    store_failure_.clear();
     load_plugins(task);
     set_up_services(task.threads);
     checkpoints_ = {};
@@ -135,7 +138,6 @@ class Worker {
     return store_value(value, seconds, peak);
   }
 
-  // A store that cannot be written ends the run, not only this node: told apart from an op's own errors.
   Json store_value(const Value& value, double seconds, std::uint64_t peak) {
     try {
       return {{"type", "done"},
@@ -144,8 +146,8 @@ class Worker {
               {"peak_memory", peak},
               {"checkpointed", checkpoints_.used}};
     } catch (const Error& error) {
-      if (error.kind() != ErrorKind::environment) throw;
-      return {{"type", "environment"}, {"message", error.what()}};
+      if (error.kind() == ErrorKind::environment) store_failure_ = error.what();
+      throw;
     }
   }
 
@@ -194,11 +196,7 @@ class Worker {
     };
     request.log = [](const std::string& line) { fmt::print(stderr, "{}\n", line); };
     request.checkpoint_due = [this] { return checkpoint_due(); };
-    request.save_checkpoint = [this, key = task.key](const Value& state) {
-      store_.save_checkpoint(key, state);
-      checkpoints_.used = true;
-      checkpoints_.last = monotonic_seconds();
-    };
+    request.save_checkpoint = [this, key = task.key](const Value& state) { save_checkpoint(key, state); };
     request.load_checkpoint = [this, key = task.key] {
       auto state = store_.load_checkpoint(key);
       checkpoints_.used |= state.has_value();
@@ -219,6 +217,17 @@ class Worker {
     link_.send({{"type", "progress"}, {"done", done}, {"total", total}, {"unit", unit}, {"metrics", list}});
   }
 
+  void save_checkpoint(const Hash& key, const Value& state) {
+    try {
+      store_.save_checkpoint(key, state);
+    } catch (const Error& error) {
+      store_failure_ = error.what();  // the store's, although the op will report it as its own
+      throw;
+    }
+    checkpoints_.used = true;
+    checkpoints_.last = monotonic_seconds();
+  }
+
   bool checkpoint_due() {
     checkpoints_.asked = true;
     if (link_.cancelled()) checkpoints_.offered_at_end = true;
@@ -233,6 +242,7 @@ class Worker {
   std::size_t services_set_up_ = 0;
   Checkpoints checkpoints_;
   double last_progress_ = 0;
+  std::string store_failure_;
 };
 
 }  // namespace

@@ -27,6 +27,7 @@ struct WorkerProcess {
   std::set<std::string> plugins;  // that it has loaded
   std::set<Hash> contents;        // fields that it has had in hand
   std::uint64_t last_used = 0;
+  bool ready = false;  // has been heard of
   bool idle = true;
   bool retired = false;
   std::string killed_because;  // why the coordinator ended it; empty if it did not

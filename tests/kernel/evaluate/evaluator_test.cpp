@@ -63,8 +63,8 @@ TEST_CASE("Independent nodes run at the same time", "[evaluator]") {
   Bench bench;
   bench.options.workers = 2;
   bench.restart();
-  bench.evaluate({bench.node("step", {{"name", "a"}, {"ms", 300}, {"trail", bench.trail()}}),
-                  bench.node("step", {{"name", "b"}, {"ms", 300}, {"trail", bench.trail()}})});
+  bench.evaluate({bench.node("step", {{"name", "a"}, {"ms", 1000}, {"trail", bench.trail()}}),
+                  bench.node("step", {{"name", "b"}, {"ms", 1000}, {"trail", bench.trail()}})});
   double latest_start = 0, earliest_end = 1e300;
   for (const std::string& line : bench.trail_lines()) {
     std::istringstream words(line);
