@@ -68,7 +68,7 @@ void declare_mask(Registrar& registrar) {
                  .searched(Search::linear))
       .param(choice("penalty", {"lagrangian", "fixed"}, "weight of the penalty").fall_back("lagrangian"))
       .param(real("sparsity_weight", "weight of the fixed penalty, in nats")
-                 .range(0, std::nullopt)
+                 .above(0)
                  .fall_back(1e-5)
                  .searched(Search::log))
       .param(real("multiplier_rate", "ascent of the multiplier").above(0).fall_back(1.0).searched(Search::log))

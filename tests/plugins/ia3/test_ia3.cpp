@@ -42,7 +42,18 @@ TEST_CASE("forward and merged weights agree with peft's on a linear layer") {
     Tensor bias = tensor_of(oracle.at("bias")), x = tensor_of(oracle.at("x"));
     SiteWeight weight;
     weight.sparse = tensor_of(oracle.at("weight"));
-    Tensor y = down ? at::linear(x * l, weight.sparse, bias) : at::linear(x, weight.sparse, bias) * l;
+    SiteSpec site;
+    site.name = "matrix";
+    site.shape = weight.sparse.sizes().vec();
+    site.feed_forward_down = down;
+    const auto adapter = make_ia3(site, at::kDouble);
+    adapter->bind(site);
+    adapter->tensors().at("l").tensor = l;
+    const Tensor before = adapter->scale_input({}), after = adapter->scale_output({});
+    CHECK(before.defined() == down);
+    CHECK(after.defined() == !down);
+    Tensor y = at::linear(down ? x * before : x, weight.sparse, bias);
+    if (!down) y = y * after;
     CHECK(small::relative_error(y, tensor_of(oracle.at("output"))) < 1e-12);
     if (down) {
       scale_columns(weight, l);

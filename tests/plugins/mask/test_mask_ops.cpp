@@ -206,7 +206,9 @@ TEST_CASE("Wanda weighs by the norm of the input, within rows") {
   struct Squares final : Observer {
     Tensor sum = at::zeros({small::width}, at::kDouble);
     bool wants_site(const SiteSpec& site) const override { return site.name == "layers.0.in_proj"; }
-    void on_site(const SiteSpec&, const Tensor& in, const Tensor&) override { sum += in.square().reshape({-1, small::width}).sum(0); }
+    void on_site(const SiteSpec&, const Tensor& in, const Tensor&) override {
+      sum += in.square().reshape({-1, small::width}).sum(0);
+    }
   } squares;
   Tensor all = to_tensor(small::text(500).ids).to(at::kLong);
   for (std::int64_t i = 0; i < 3; ++i) {
@@ -263,7 +265,7 @@ TEST_CASE("importance is what each method says") {
   CHECK_THAT(small::error_of([&] {
                run("mask/importance", {{"sites", "layers.0.*proj"}}, model, false);
              }),
-             Contains("site 'layers.0.x_proj' has no learned mask"));
+             Contains("site 'layers.0.out_proj' has no learned mask"));
 
   const Model plain = small::make();
   const Json norms = score("weight_norm", plain);

@@ -30,7 +30,8 @@ Field descending() {
   register_all();
   std::vector<std::pair<std::string, double>> rows;
   double value = 0.9;
-  for (const SiteSpec& site : small::make().sites()) {
+  const Model model = small::make();
+  for (const SiteSpec& site : model.sites()) {
     const bool norm = site.name.find("norm") != std::string::npos;
     if (site.kind == SiteKind::linear || site.kind == SiteKind::conv1d || norm)
       rows.emplace_back(site.name, value -= 0.05);
@@ -91,8 +92,8 @@ TEST_CASE("adapters follow the allocation, everything else is frozen, every deci
   const auto all = model.counts().all;
   char percent[32];
   std::snprintf(percent, sizeof percent, "%.3f%%", 100.0 * static_cast<double>(trainable) / static_cast<double>(all));
-  CHECK(result.log[11] == "Trainable params: " + std::to_string(trainable) +
-                              " || all params: " + std::to_string(all).insert(1, ",") + " || trainable%: " + percent);
+  CHECK(result.log[11] == "Trainable params: " + std::to_string(trainable) + " || all params: " + std::to_string(all) +
+                              " || trainable%: " + percent);
   CHECK(result.scalar("trainable_percent") ==
         Approx(100.0 * static_cast<double>(trainable) / static_cast<double>(all)));
 }
@@ -125,6 +126,14 @@ TEST_CASE("the other policies") {
   CHECK(count({{"policy", "strong-only-on"}, {"strong_sites", "*.x_proj"}}) == pair(2, 0));
   CHECK(count({{"unit", "layer"}, {"peft_application_ratio", 0.34}, {"importance_threshold", 1.0}}) == pair(4, 1));
   CHECK(count({{"order", "random"}}).first + count({{"order", "random"}}).second == 3);
+}
+
+TEST_CASE("large counts are logged with separators") {
+  const Json strong = {{"op", "lora/lora"}, {"params", {{"rank", 64}}}};
+  const Allocated result = allocate({{"policy", "uniform-strong"}, {"strong", strong}}, std::nullopt);
+  const std::string digits = std::to_string(result.model().counts().all);
+  REQUIRE(digits.size() == 5);
+  CHECK_THAT(result.log.back(), Contains(" || all params: " + digits.substr(0, 2) + "," + digits.substr(2) + " || "));
 }
 
 TEST_CASE("a random order depends on the seed alone") {
