@@ -20,23 +20,6 @@ SimdTarget widest_target() {
   return SimdTarget::baseline;
 }
 
-SimdTarget read_simd_target() {
-  const char* text = std::getenv(kSimdVariable);
-  const std::string word = text == nullptr ? "" : text;
-  const bool has_avx2 = simd_target_available(SimdTarget::avx2);
-  if (word.empty()) return has_avx2 ? SimdTarget::avx2 : SimdTarget::baseline;
-  if (word == "baseline") return SimdTarget::baseline;
-  if (word == "native") return widest_target();
-  if (word != "avx2") {
-    throw std::invalid_argument(std::string(kSimdVariable) + "=" + word + ": allowed are avx2, baseline, native");
-  }
-  if (!has_avx2) {
-    throw std::invalid_argument(std::string(kSimdVariable) +
-                                "=avx2, but this processor has no AVX2 with FMA: use baseline or native");
-  }
-  return SimdTarget::avx2;
-}
-
 const ScanKernelSet& kernel_set(SimdTarget target) {
 #if defined(__x86_64__)
   if (target == SimdTarget::avx512) return avx512_scan_kernels();
@@ -110,8 +93,26 @@ std::string simd_target_name(SimdTarget target) {
   return "unknown";
 }
 
+SimdTarget simd_target_named(const std::string& word) {
+  const bool has_avx2 = simd_target_available(SimdTarget::avx2);
+  if (word.empty()) return has_avx2 ? SimdTarget::avx2 : SimdTarget::baseline;
+  if (word == "baseline") return SimdTarget::baseline;
+  if (word == "native") return widest_target();
+  if (word != "avx2") {
+    throw std::invalid_argument(std::string(kSimdVariable) + "=" + word + ": allowed are avx2, baseline, native");
+  }
+  if (!has_avx2) {
+    throw std::invalid_argument(std::string(kSimdVariable) +
+                                "=avx2, but this processor has no AVX2 with FMA: use baseline or native");
+  }
+  return SimdTarget::avx2;
+}
+
 SimdTarget simd_target() {
-  static const SimdTarget target = read_simd_target();
+  static const SimdTarget target = [] {
+    const char* text = std::getenv(kSimdVariable);
+    return simd_target_named(text == nullptr ? "" : text);
+  }();
   return target;
 }
 

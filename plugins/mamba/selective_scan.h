@@ -23,9 +23,11 @@ enum class Discretization { mamba, zoh };
 /// Instruction sets that the scan is compiled for. `avx512` is taken for `native` only.
 enum class SimdTarget { baseline, avx2, avx512 };
 
-/// The target that COLONNADE_SIMD names: "baseline", "avx2", or "native" (the widest this processor has). Unset means
-/// avx2 where the processor has AVX2 and FMA, else baseline. Throws std::invalid_argument for another word, and for a
-/// target that the processor lacks.
+/// The target of a word: "baseline", "avx2", or "native" (the widest this processor has). "" means avx2 where the
+/// processor has AVX2 and FMA, else baseline. Throws std::invalid_argument for another word, and for a target that the
+/// processor lacks.
+SimdTarget simd_target_named(const std::string& word);
+/// The target that the environment's COLONNADE_SIMD names, read once.
 SimdTarget simd_target();
 bool simd_target_available(SimdTarget target);
 std::string simd_target_name(SimdTarget target);

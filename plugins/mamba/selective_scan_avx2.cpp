@@ -10,7 +10,7 @@
 
 #define COLONNADE_SCAN_TARGET scan_avx2
 #define COLONNADE_SCAN_BYTES 32
-#include "selective_scan_lanes.h"
+#include "selective_scan_passes.h"
 
 #pragma GCC pop_options
 

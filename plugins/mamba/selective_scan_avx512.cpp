@@ -10,7 +10,7 @@
 
 #define COLONNADE_SCAN_TARGET scan_avx512
 #define COLONNADE_SCAN_BYTES 64
-#include "selective_scan_lanes.h"
+#include "selective_scan_passes.h"
 
 #pragma GCC pop_options
 

@@ -6,7 +6,7 @@
 
 #define COLONNADE_SCAN_TARGET scan_baseline
 #define COLONNADE_SCAN_BYTES 16
-#include "selective_scan_lanes.h"
+#include "selective_scan_passes.h"
 
 namespace colonnade::mamba {
 

@@ -1,6 +1,5 @@
 // The scan's kernels, without LibTorch, against the obvious float64 loop.
 #include <catch2/catch.hpp>
-#include <cstdlib>
 #include <thread>
 
 #include "scan_problem.h"
@@ -155,6 +154,14 @@ TEST_CASE("extreme steps neither overflow nor become NaN") {
     for (const float y : got.y) CHECK(std::isfinite(y));
     for (const float g : got.ddelta) CHECK(std::isfinite(g));
   }
+}
+
+TEST_CASE("the SIMD target is chosen by name") {
+  CHECK(simd_target_named("baseline") == SimdTarget::baseline);
+  CHECK(simd_target_available(simd_target_named("native")));
+  CHECK(simd_target_named("") == (simd_target_available(SimdTarget::avx2) ? SimdTarget::avx2 : SimdTarget::baseline));
+  CHECK_THROWS_WITH(simd_target_named("avx"),
+                    Catch::Contains("COLONNADE_SIMD=avx:") && Catch::Contains("avx2, baseline, native"));
 }
 
 TEST_CASE("a state count out of range is refused") {
