@@ -13,11 +13,12 @@ constexpr std::array<int, 3> handled = {SIGINT, SIGTERM, SIGHUP};
 constexpr int exit_interrupted = 130;
 
 std::function<void()> current_action;
-std::atomic<bool> was_called{false};
+std::atomic<int> calls{0};
+constexpr int patience = 2;
 
 void handle(int) {
   const int saved = errno;
-  if (was_called.exchange(true)) ::_exit(exit_interrupted);
+  if (++calls > patience) ::_exit(exit_interrupted);
   current_action();
   errno = saved;
 }
@@ -26,7 +27,7 @@ void handle(int) {
 
 InterruptGuard::InterruptGuard(std::function<void()> action) {
   current_action = std::move(action);
-  was_called = false;
+  calls = 0;
   struct sigaction now {};
   now.sa_handler = handle;
   ::sigemptyset(&now.sa_mask);

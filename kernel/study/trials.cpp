@@ -47,6 +47,7 @@ void TrialDriver::start() {
   for (const MetricRef& metric : description.shared) {
     const FieldRef bound = study_.nodes().bind(metric.from, seeds_.front());
     shared.push_back(metric_record(metric.name, bound));
+    shared_.push_back(bound);
     request(bound);
   }
   recorder_.shared(shared);
@@ -66,9 +67,10 @@ void TrialDriver::run() {
 }
 
 int TrialDriver::failed() const {
-  return static_cast<int>(std::count_if(trials_.begin(), trials_.end(), [&](const Trial& trial) {
+  const auto trials = std::count_if(trials_.begin(), trials_.end(), [&](const Trial& trial) {
     return !trial.failure.empty() || !failure_of(trial.metrics).empty();
-  }));
+  });
+  return static_cast<int>(trials) + (failure_of(shared_).empty() ? 0 : 1);
 }
 
 void TrialDriver::start_static(Trial& trial, const Arm& arm) {

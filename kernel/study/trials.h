@@ -23,7 +23,7 @@ class TrialDriver {
 
   void start();
   void run();  // until nothing is left to do; Cancelled passes
-  int failed() const;
+  int failed() const;  // trials; the values of no arm count as one
 
  private:
   struct Trial {
@@ -52,6 +52,7 @@ class TrialDriver {
   Recorder& recorder_;
   NodeVisitor visitor_;
   std::vector<Trial> trials_;
+  std::vector<FieldRef> shared_;
 };
 
 // The seeds a run uses: the settings', else the study's; one where nothing depends on them.
