@@ -5,6 +5,7 @@
 #include <set>
 
 #include "colonnade/error.h"
+#include "kernel/graph/keys.h"
 
 namespace colonnade::host {
 namespace {

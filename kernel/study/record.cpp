@@ -183,8 +183,6 @@ const NodeRecord& resolve_node(const RunHistory& history, const std::string& nam
                           left_out ? fmt::format(" and {} more", left_out) : ""));
 }
 
-std::string cpu_model() { return numeric_environment("cpu", 1, "native").cpu_model; }
-
 Json node_event(const char* event, const Node& node) {
   Json inputs = Json::array();
   for (const NodeInput& input : node.inputs) {

@@ -105,8 +105,6 @@ RunRecord read_run(const RunFolder& folder);
 // name or naming those that match alike.
 const NodeRecord& resolve_node(const RunHistory& history, const std::string& name);
 
-std::string cpu_model();
-
 // Events.
 Json node_event(const char* event, const Node& node);
 Json metrics_to_json(const std::vector<MetricRecord>& metrics);
