@@ -12,11 +12,12 @@ namespace colonnade::host {
 
 // What every key of a run has in common: the numeric environment that the coordinator sets for its workers.
 struct NumericEnvironment {
-  std::string device = "cpu";            // the study's default, resolved
-  int threads = 1;                       // of a worker
-  std::string simd = "portable";         // "portable" (AVX2 everywhere) or "native"
-  std::string cpu_model;                 // set for native only
-  std::map<std::string, std::string> variables;  // OMP_NUM_THREADS, ATEN_CPU_CAPABILITY, MKL_CBWR, ONEDNN_MAX_CPU_ISA, ...
+  std::string device = "cpu";     // the study's default, resolved
+  int threads = 1;                // of a worker
+  std::string simd = "portable";  // "portable" (AVX2 everywhere) or "native"
+  std::string cpu_model;          // set for native only
+  std::map<std::string, std::string>
+      variables;  // OMP_NUM_THREADS, ATEN_CPU_CAPABILITY, MKL_CBWR, ONEDNN_MAX_CPU_ISA, ...
 };
 NumericEnvironment numeric_environment(const std::string& device, int threads, const std::string& simd);
 Json to_json(const NumericEnvironment& environment);
@@ -29,17 +30,18 @@ struct KeyInput {
   std::set<std::string> carries;  // plugins whose code the field needs
 };
 
-// Supplied by the plugin catalogue: what stands for a plugin's code (binary hash, or declared version with --trust-versions),
-// its required plugins included; and a path parameter's content hash.
+// Supplied by the plugin catalogue: what stands for a plugin's code (binary hash, or declared version with
+// --trust-versions), its required plugins included; and a path parameter's content hash.
 struct KeySources {
-  std::function<Json(const std::string& plugin)> code;            // {"scan": "hash...", "mamba": "...", "sdk": "...", "torch": "2.11.0+cu130"}
+  std::function<Json(const std::string& plugin)>
+      code;  // {"scan": "hash...", "mamba": "...", "sdk": "...", "torch": "2.11.0+cu130"}
   std::function<Hash(const std::string& path)> path_content;
-  std::function<const OpSchema*(const std::string& op)> schema;   // for recipes' plugins
-  std::string machine;                                            // identity for measured ops
+  std::function<const OpSchema*(const std::string& op)> schema;  // for recipes' plugins
+  std::string machine;                                           // identity for measured ops
 };
 
-// The key of a node whose inputs' contents are known: `record` names every part (so that `why` can say what changed), `key` is
-// SHA-256 of its canonical encoding.
+// The key of a node whose inputs' contents are known: `record` names every part (so that `why` can say what changed),
+// `key` is SHA-256 of its canonical encoding.
 struct NodeKey {
   Hash key;
   Json record;
@@ -48,8 +50,8 @@ struct NodeKey {
 NodeKey make_key(const Node& node, const std::vector<KeyInput>& inputs, const NumericEnvironment& environment,
                  const KeySources& sources);
 
-// The parameters as the key sees them: contents in place of paths, recipes with their ops' versions. Adds the plugins that
-// recipes name to `plugins`.
+// The parameters as the key sees them: contents in place of paths, recipes with their ops' versions. Adds the plugins
+// that recipes name to `plugins`.
 Json key_params(const OpSchema& schema, const Json& params, const KeySources& sources, std::set<std::string>& plugins);
 
 // Where the node is evaluated: its own device, else the study's if its op follows it.
@@ -57,8 +59,8 @@ std::string device_of(const Node& node, const NumericEnvironment& environment);
 // Which of its seed's streams of random numbers it draws from: the user's choice, else its occurrence.
 std::uint64_t stream_of(const Node& node);
 
-// The names of the parts in which two key records differ, dotted ("params.rank", "inputs.data", "code.mamba"), each with both
-// sides.
+// The names of the parts in which two key records differ, dotted ("params.rank", "inputs.data", "code.mamba"), each
+// with both sides.
 struct KeyDifference {
   std::string part;
   Json before, after;

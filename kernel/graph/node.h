@@ -38,8 +38,8 @@ struct SeedBinding {
   std::uint64_t value = 0;
 };
 
-// An op application. Immutable; two nodes with the same `structure` are the same node, whoever built them, and NodeFactory
-// returns one object for both. Inputs follow the schema's order of roles.
+// An op application. Immutable; two nodes with the same `structure` are the same node, whoever built them, and
+// NodeFactory returns one object for both. Inputs follow the schema's order of roles.
 struct Node {
   const OpSchema* schema = nullptr;  // owned by the catalogue, which outlives every node
   Json params;                       // complete and checked; paths absolute
@@ -64,7 +64,8 @@ class NodeFactory {
   // Fills in structure, symbolic, occurrence. `inputs` may be in any order of roles.
   NodeRef make(const OpSchema& schema, Json params, std::vector<NodeInput> inputs, std::optional<SeedBinding> seed,
                std::optional<std::uint64_t> stream, std::string device, std::string label, Where where);
-  // The node with the trial's seed put in for the symbol, all the way up. A node that is not symbolic is returned as it is.
+  // The node with the trial's seed put in for the symbol, all the way up. A node that is not symbolic is returned as it
+  // is.
   NodeRef bind(const NodeRef& node, std::uint64_t seed);
   FieldRef bind(const FieldRef& field, std::uint64_t seed);
 

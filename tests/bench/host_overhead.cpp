@@ -82,7 +82,8 @@ void measure(const std::filesystem::path& folder, const EvaluatorOptions& option
             }),
             100);
 
-  // One after another, so that nothing hides behind anything; a node before them starts the worker and loads the plugin.
+  // One after another, so that nothing hides behind anything; a node before them starts the worker and loads the
+  // plugin.
   Session session(folder, options, catalogue);
   NodeRef node = make_step(factory, catalogue, -1);
   session.evaluate({node});
