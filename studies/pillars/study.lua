@@ -51,16 +51,15 @@ local function ordered_by(order)
   end
 end
 
--- options.sites, options.sparsity, options.temperature, options.granularity
+-- Masks are trained with the weights they mask for half of the tokens, then made final; the other half is for what follows.
+-- Options: sites, sparsity, temperature, granularity.
 local function masked_with(options)
   return function(model, point)
     local attached = model:mask {
       sites = options.sites, target_sparsity = options.sparsity or 0.5, temperature = options.temperature or 0.5,
       granularity = options.granularity or "element",
     }
-    local trained = train(attached, second, point.peft and half or arm_steps, full_rate, "masks")
-    local hardened = trained:harden { data = second.valid }
-    note(point, "curve", trained.curve)
+    local hardened = train(attached, second, half, full_rate, "masks"):harden { data = second.valid }
     note(point, "masks", hardened.report)
     return hardened
   end
@@ -91,8 +90,8 @@ local function tuned_with(options)
 end
 
 local function full_tuning(model, point)
-  if point.mask or point.peft then return model end
-  local tuned = train(model, second, arm_steps, full_rate, "full tuning")
+  if point.peft then return model end
+  local tuned = train(model, second, point.mask and arm_steps - half or arm_steps, full_rate, "full tuning")
   note(point, "curve", tuned.curve)
   return tuned
 end
@@ -115,10 +114,10 @@ local controls = {
   arm("scan identity", base, { control = "scan", order = "identity" }, { ordered_by "identity" }),
   arm("scan random", base, { control = "scan", order = "random" }, { ordered_by "random" }),
   -- An order by the masks themselves needs masks that are final.
-  arm("mask, then order by mask", base, { control = "scan", order = "mask", mask = "on" }, { masked_with {}, ordered_by "mask" }),
-  arm("scan, block mask", base, { control = "scan", mask = "on", granularity = "block" },
+  arm("mask then mask order", base, { control = "scan", order = "mask", mask = "on" }, { masked_with {}, ordered_by "mask" }),
+  arm("scan and block mask", base, { control = "scan", mask = "on", granularity = "block" },
     { ordered_by "correlation", masked_with { granularity = "block" } }),
-  arm("random order, block mask", base, { control = "scan", mask = "on", granularity = "block", order = "random" },
+  arm("random order and block mask", base, { control = "scan", mask = "on", granularity = "block", order = "random" },
     { ordered_by "random", masked_with { granularity = "block" } }),
   arm("mask all sites", base, { control = "mask", mask = "on" }, { masked_with { sites = matrices } }),
   arm("uniform LoRA", base, { control = "peft", peft = "on", policy = "uniform-strong" }, { tuned_with { policy = "uniform-strong" } }),

@@ -36,18 +36,18 @@ local function scan(model)
   return ordered
 end
 
--- Masks are trained with the weights they mask, then made final. With light tuning to follow they get half of the tokens.
-local function mask(model, point)
-  local steps = point.peft and arm_steps // 2 or arm_steps
-  local masked = train(model:mask { target_sparsity = 0.5 }, second, steps, full_rate, "masks")
-  curves[point] = masked.curve
+-- Masks are trained with the weights they mask for half of the tokens, then made final; the other half is for what follows:
+-- light tuning where that is in, else the weights that the masks left.
+local half = arm_steps // 2
+local function mask(model)
+  local masked = train(model:mask { target_sparsity = 0.5 }, second, half, full_rate, "masks")
   return masked:harden { data = second.valid }
 end
 
 -- A mask over every matrix, trained briefly and thrown away, says which sites matter; its tokens count. The most important
 -- sites get LoRA, the next IA3, everything else stays as it is.
 local function peft(model, point)
-  local steps = point.mask and arm_steps - arm_steps // 2 or arm_steps
+  local steps = point.mask and arm_steps - half or arm_steps
   local probe = train(model:mask { sites = "kind:linear,kind:conv1d" }, second, probe_steps, full_rate, "probe")
   local plan = model:peft {
     importance = probe:importance {}, sites = "kind:linear,kind:conv1d",
@@ -63,8 +63,8 @@ local function peft(model, point)
 end
 
 local function finish(model, point)
-  if point.mask or point.peft then return model end
-  local tuned = train(model, second, arm_steps, full_rate, "full tuning")
+  if point.peft then return model end
+  local tuned = train(model, second, point.mask and arm_steps - half or arm_steps, full_rate, "full tuning")
   curves[point] = tuned.curve
   return tuned
 end
