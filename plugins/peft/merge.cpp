@@ -1,6 +1,5 @@
 #include <set>
 
-#include "colonnade/error.h"
 #include "colonnade/tensor/model.h"
 #include "colonnade/tensor/selector.h"
 #include "ops.h"
@@ -53,14 +52,12 @@ Value merge_adapters(OpContext& context) {
   report.add_column("gave_up_mask", "bool");
   report.add_column("requested_norm", "real");
   report.add_column("lost_norm", "real");
-  for (const std::string& site : sites) {
-    EditReport edit;
-    try {
-      edit = fold_adapters(model, {site}, context.param<bool>("densify")).sites.at(site);
-    } catch (const Error& error) {
-      throw Error(error.kind(), "site '" + site + "': " + error.what());
-    }
-    report.add_row({site, model.site(site).layer, types_at(source, site), edit.low_rank, edit.rank, edit.gave_up_mask,
+  const FoldReport folded = fold_adapters(model, sites, context.param<bool>("densify"));
+  for (const SiteSpec& site : model.sites()) {
+    const auto found = folded.sites.find(site.name);
+    if (found == folded.sites.end()) continue;
+    const EditReport& edit = found->second;
+    report.add_row({site.name, site.layer, types_at(source, site.name), edit.low_rank, edit.rank, edit.gave_up_mask,
                     edit.requested_norm, edit.lost_norm});
   }
   // A hook that governs a plugin's adapters has nothing left to do once the last of them is folded.

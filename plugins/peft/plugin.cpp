@@ -79,7 +79,7 @@ void declare_merge(Registrar& registrar) {
       .input("model", "model", "a model with adapters")
       .output("model", "model", "without them")
       .output("report", "table",
-              "for each site: adapters, rank of the low-rank part, norms asked for and lost to the mask")
+              "for each site: adapters, rank of the low-rank part, norm of the update and of its part outside the mask")
       .param(sites("sites", "where adapters are folded; by default everywhere").optional())
       .param(boolean("densify", "give up a site's mask where folding needs it").fall_back(false))
       .param(boolean("trainable", "let later trainings change every weight again").fall_back(false))

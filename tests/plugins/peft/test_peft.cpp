@@ -131,9 +131,10 @@ TEST_CASE("the other policies") {
 TEST_CASE("large counts are logged with separators") {
   const Json strong = {{"op", "lora/lora"}, {"params", {{"rank", 64}}}};
   const Allocated result = allocate({{"policy", "uniform-strong"}, {"strong", strong}}, std::nullopt);
-  const std::string digits = std::to_string(result.model().counts().all);
-  REQUIRE(digits.size() == 5);
-  CHECK_THAT(result.log.back(), Contains(" || all params: " + digits.substr(0, 2) + "," + digits.substr(2) + " || "));
+  std::string digits = std::to_string(result.model().counts().all);
+  REQUIRE(digits.size() > 3);
+  digits.insert(digits.size() - 3, ",");
+  CHECK_THAT(result.log.back(), Contains(" || all params: " + digits + " || "));
 }
 
 TEST_CASE("a random order depends on the seed alone") {
