@@ -4,6 +4,7 @@
 #include <regex>
 
 #include "colonnade/json.h"
+#include "kernel/store/store.h"
 #include "tests/kernel/cli/executable.h"
 #include "tests/kernel/study/support.h"
 
