@@ -1,266 +1,374 @@
 #include "kernel/report/findings.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
 
-#include "colonnade/error.h"
+#include "kernel/report/analysis.h"
+#include "kernel/report/markdown_text.h"
 #include "kernel/report/numbers.h"
-#include "kernel/report/statistics.h"
 #include "kernel/report/tables.h"
 
 namespace colonnade::host {
 
 namespace {
 
-constexpr double significance = 0.05;
-
-struct PairedNumbers {
-  std::vector<double> before, after;
-};
-
-std::optional<double> number_of(const TrialResult& trial, const std::string& metric) {
-  for (const auto* scalars : {&trial.scalars, &trial.measured}) {
-    const auto found = scalars->find(metric);
-    if (found != scalars->end()) return found->second.value;
-  }
-  return std::nullopt;
-}
-
-Better better_of(const StudyResults& results, const std::string& metric) {
-  for (const TrialResult& trial : results.trials) {
-    const auto found = trial.scalars.find(metric);
-    if (found != trial.scalars.end()) return found->second.better;
-  }
-  return Better::neither;
-}
-
-bool is_measured(const StudyResults& results, const std::string& metric) {
-  return std::any_of(results.trials.begin(), results.trials.end(), [&](const auto& trial) { return trial.measured.contains(metric); });
-}
-
-double transformed(double number, bool log) { return log ? std::log(number) : number; }
-
-// Numbers of the seeds that both arms have.
-PairedNumbers paired(const StudyResults& results, const std::string& baseline, const std::string& arm, const std::string& metric, bool log) {
-  std::map<std::uint64_t, double> base;
-  for (const TrialResult& trial : results.trials) {
-    const auto number = number_of(trial, metric);
-    if (trial.arm == baseline && number) base[trial.seed] = transformed(*number, log);
-  }
-  PairedNumbers numbers;
-  for (const TrialResult& trial : results.trials) {
-    const auto number = number_of(trial, metric);
-    if (trial.arm != arm || !number || !base.contains(trial.seed)) continue;
-    numbers.before.push_back(base.at(trial.seed));
-    numbers.after.push_back(transformed(*number, log));
-  }
-  return numbers;
-}
+constexpr int p_digits = 3;
+constexpr std::size_t most_named_arms = 6;  // in a sentence; more are counted
 
 std::string interval_text(const std::optional<Interval>& interval) {
-  if (!interval) return "one seed: none";
-  return "[" + readable_number(interval->low, 3) + ", " + readable_number(interval->high, 3) + "]";
+  if (!interval) return "";
+  return "[" + readable_number(interval->low, p_digits) + ", " + readable_number(interval->high, p_digits) + "]";
 }
 
-struct ComparedArm {
-  std::string arm;
-  PairedComparison comparison;
-};
+std::string with_interval(double number, const std::optional<Interval>& interval) {
+  return readable_number(number) + (interval ? " " + interval_text(interval) : "");
+}
 
-std::vector<ComparedArm> compare_arms(const StudyResults& results, const std::string& baseline, const std::string& metric, bool log) {
-  std::vector<ComparedArm> compared;
-  for (const std::string& arm : results.arm_order) {
-    if (arm == baseline) continue;
-    const PairedNumbers numbers = paired(results, baseline, arm, metric, log);
-    if (numbers.before.empty()) continue;
-    compared.push_back({arm, compare_paired(numbers.before, numbers.after)});
+bool excludes_zero(const std::optional<Interval>& interval) {
+  return interval && (interval->low > 0 || interval->high < 0);
+}
+
+const char* answer_text(Answer answer) {
+  switch (answer) {
+    case Answer::differs:
+      return "differs";
+    case Answer::none_shown:
+      return "no difference shown";
+    case Answer::underpowered:
+      return "underpowered";
   }
-  return compared;
+  return "";
 }
 
-std::string verdict(double adjusted, double attainable, std::size_t comparisons) {
-  if (adjusted <= significance) return "differs";
-  if (std::min(1.0, attainable * static_cast<double>(comparisons)) > significance) return "underpowered";
-  return "no difference shown";
+std::string metric_name(const std::string& metric, bool log) {
+  return (log ? "ln " : "") + code_span(metric);
 }
 
-std::string comparison_table(const StudyResults& results, const Json& declared, const std::string& metric) {
-  const std::string baseline = declared.at("baseline");
-  const bool log = declared.at("log");
-  const auto compared = compare_arms(results, baseline, metric, log);
-  if (compared.empty()) return "";
-  std::vector<double> p_values;
-  for (const ComparedArm& each : compared) p_values.push_back(each.comparison.sign_flip_p);
-  const auto adjusted = holm(p_values);
-  TextTable table{{"arm", "difference", "95 % interval (t)", "d_z (Hedges)", "Cliff's delta", "p (sign flips)", "p (Holm)",
-                   "least attainable p", "p (paired t, assumes normality)", "answer"},
+std::string listed(const std::vector<std::string>& texts) {
+  if (texts.size() <= most_named_arms) return fmt::format("{}", fmt::join(texts, ", "));
+  const std::vector<std::string> first(texts.begin(), texts.begin() + most_named_arms);
+  return fmt::format("{} and {} more", fmt::join(first, ", "), texts.size() - most_named_arms);
+}
+
+std::string best_sentence(const BestArm& best) {
+  const char* direction = best.lower ? "lowest" : "highest";
+  if (best.best.mean == best.runner_up.mean) {
+    return fmt::format("- {} is {} in {} and others alike: {}.\n", code_span(best.metric), direction,
+                       code_span(best.arm), readable_summary(best.best));
+  }
+  std::string out =
+      fmt::format("- {} is {} in {}: {}; next is {}: {}", code_span(best.metric), direction, code_span(best.arm),
+                  readable_summary(best.best), code_span(best.second), readable_summary(best.runner_up));
+  if (best.seeds > 1)
+    out += fmt::format(". {} is best under {} of {} seeds", code_span(best.arm), best.seeds_won, best.seeds);
+  return out + ".\n";
+}
+
+std::string comparison_sentence(const Comparison& comparison) {
+  if (comparison.arms.empty()) {
+    return fmt::format("- {}: no arm shares a seed with {}.\n", metric_name(comparison.metric, comparison.log),
+                       code_span(comparison.baseline));
+  }
+  std::vector<std::string> differing, alike, underpowered;
+  for (const ArmComparison& arm : comparison.arms) {
+    if (arm.answer == Answer::differs)
+      differing.push_back(code_span(arm.arm) + " by " + with_interval(arm.paired.mean_difference, arm.interval));
+    if (arm.answer == Answer::none_shown) alike.push_back(code_span(arm.arm));
+    if (arm.answer == Answer::underpowered) underpowered.push_back(code_span(arm.arm));
+  }
+  std::vector<std::string> parts;
+  if (!differing.empty()) parts.push_back("differ: " + listed(differing));
+  if (!alike.empty()) parts.push_back("no difference shown: " + listed(alike));
+  if (underpowered.size() == comparison.arms.size()) {
+    const auto largest =
+        std::max_element(comparison.arms.begin(), comparison.arms.end(), [](const auto& a, const auto& b) {
+          return std::abs(a.paired.mean_difference) < std::abs(b.paired.mean_difference);
+        });
+    parts.push_back(fmt::format("largest difference {} by {}", code_span(largest->arm),
+                                with_interval(largest->paired.mean_difference, largest->interval)));
+  }
+  if (!underpowered.empty()) {
+    parts.push_back(fmt::format("underpowered, as {} {} under Holm need {} seeds: {}", comparison.arms.size(),
+                                comparison.arms.size() == 1 ? "comparison" : "comparisons", comparison.seeds_needed,
+                                underpowered.size() == comparison.arms.size() ? "all" : listed(underpowered)));
+  }
+  return fmt::format("- {} against {}: {}.\n", metric_name(comparison.metric, comparison.log),
+                     code_span(comparison.baseline), fmt::join(parts, "; "));
+}
+
+std::string effect_sentence(const EffectAnalysis& analysis) {
+  if (analysis.effects.empty()) return "";
+  std::vector<std::string> certain;
+  bool any_interval = false;
+  for (const Effect& effect : analysis.effects) {
+    any_interval = any_interval || effect.size.interval.has_value();
+    if (effect.factors.size() > 1 && excludes_zero(effect.size.interval)) {
+      certain.push_back(escaped_markdown(effect.name) + " " + with_interval(effect.size.mean, effect.size.interval));
+    }
+  }
+  const auto largest =
+      std::max_element(analysis.effects.begin(), analysis.effects.end(),
+                       [](const Effect& a, const Effect& b) { return std::abs(a.size.mean) < std::abs(b.size.mean); });
+  std::string out =
+      fmt::format("- Effects on {}: largest {} {}. ", metric_name(analysis.metric, analysis.log),
+                  escaped_markdown(largest->name), with_interval(largest->size.mean, largest->size.interval));
+  if (!any_interval) {
+    out += "One seed gives interactions no interval, so synergy is open.";
+  } else if (certain.empty()) {
+    out += "No interaction's 95 % interval excludes zero: no synergy beyond addition is shown.";
+  } else {
+    out += fmt::format("Interactions whose 95 % interval excludes zero: {}.", listed(certain));
+  }
+  return out + "\n";
+}
+
+std::string target_measure(const Target& target) {
+  if (target.as == "value") return target.metric;
+  return (target.as == "ratio" ? "" : "1 − ") + target.metric + " / that of " + target.baseline;
+}
+
+std::string target_sentence(const Target& target) {
+  if (target.arms.empty())
+    return fmt::format("- Target \"{}\": no value to hold against it.\n", escaped_markdown(target.name));
+  std::vector<std::string> met;
+  const TargetResult* nearest = &target.arms.front();
+  for (const TargetResult& arm : target.arms) {
+    if (arm.met) met.push_back(fmt::format("{} ({})", code_span(arm.arm), readable_number(arm.reached)));
+    if (target.higher ? arm.reached > nearest->reached : arm.reached < nearest->reached) nearest = &arm;
+  }
+  const std::string aim =
+      fmt::format("- Target \"{}\" ({} {} {})", escaped_markdown(target.name), code_span(target_measure(target)),
+                  target.higher ? "≥" : "≤", readable_number(target.value));
+  if (!met.empty())
+    return fmt::format("{}: met by {} of {} arms: {}.\n", aim, met.size(), target.arms.size(), listed(met));
+  const std::string cap =
+      target.cap ? fmt::format("; at best {} can be reached here", readable_number(*target.cap)) : "";
+  return fmt::format("{}: not met; nearest is {} with {}{}.\n", aim, code_span(nearest->arm),
+                     readable_number(nearest->reached), cap);
+}
+
+std::string comparison_table(const Comparison& comparison) {
+  TextTable table{{"arm", "difference", "95 % interval", "d_z (Hedges)", "Cliff's delta", "p (sign flips)", "p (Holm)",
+                   "least attainable p", "p (Wilcoxon)", "p (paired t)", "answer"},
                   {}};
-  for (std::size_t i = 0; i < compared.size(); ++i) {
-    const PairedComparison& c = compared[i].comparison;
-    table.rows.push_back({compared[i].arm, readable_number(c.mean_difference), interval_text(c.interval),
-                          c.effect ? readable_number(*c.effect, 3) : "", readable_number(c.cliffs_delta, 3),
-                          readable_number(c.sign_flip_p, 3), readable_number(adjusted[i], 3), readable_number(c.attainable_p, 3),
-                          c.t_p ? readable_number(*c.t_p, 3) : "", verdict(adjusted[i], c.attainable_p, compared.size())});
+  if (comparison.log) table.header.insert(table.header.begin() + 2, "ratio");
+  std::size_t most_pairs = 0;
+  bool bootstrapped = false, on_examples = false;
+  for (const ArmComparison& arm : comparison.arms) {
+    const PairedComparison& paired = arm.paired;
+    std::vector<std::string> row = {arm.arm,
+                                    readable_number(paired.mean_difference),
+                                    interval_text(arm.interval),
+                                    paired.effect ? readable_number(*paired.effect, p_digits) : "",
+                                    readable_number(paired.cliffs_delta, p_digits),
+                                    readable_number(paired.sign_flip_p, p_digits),
+                                    readable_number(arm.adjusted_p, p_digits),
+                                    readable_number(paired.attainable_p, p_digits),
+                                    readable_number(paired.wilcoxon_p, p_digits),
+                                    paired.t_p ? readable_number(*paired.t_p, p_digits) : "",
+                                    answer_text(arm.answer)};
+    if (comparison.log) row.insert(row.begin() + 2, readable_number(std::exp(paired.mean_difference)));
+    table.rows.push_back(std::move(row));
+    most_pairs = std::max(most_pairs, paired.n);
+    bootstrapped = bootstrapped || arm.bootstrapped;
+    on_examples = on_examples || arm.paired_on_examples;
   }
-  return fmt::format("`{}`{} against `{}`, paired on seeds (n = {}):\n\n", metric, log ? " (natural logarithm)" : "", baseline,
-                     compared.front().comparison.n) +
-         as_markdown(table) + "\n";
+  std::string out = fmt::format("{} of each arm less that of {}, paired on {}{}.",
+                                metric_name(comparison.metric, comparison.log), code_span(comparison.baseline),
+                                most_pairs == 1 ? "one seed" : fmt::format("up to {} seeds", most_pairs),
+                                on_examples ? " and examples" : "");
+  out += bootstrapped     ? " Intervals: bootstrap over seeds, bias-corrected and accelerated."
+         : most_pairs > 1 ? " Intervals: Student's t."
+                          : "";
+  return out + "\n\n" + as_markdown(table) + "\n";
 }
 
-std::vector<Cell> cells_of(const StudyResults& results, const std::vector<std::string>& factors, const std::string& metric, bool log) {
-  std::vector<Cell> cells;
+std::string effects_table(const EffectAnalysis& analysis) {
+  const std::string about = metric_name(analysis.metric, analysis.log);
+  if (!analysis.problem.empty()) return fmt::format("{}: not computed, {}.\n\n", about, analysis.problem);
+  TextTable table{{"effect", "size", "95 % interval (t)", "excludes 0", "seeds"}, {}};
+  for (const Effect& effect : analysis.effects) {
+    const auto& interval = effect.size.interval;
+    table.rows.push_back({effect.name, readable_number(effect.size.mean), interval_text(interval),
+                          !interval                 ? ""
+                          : excludes_zero(interval) ? "yes"
+                                                    : "no",
+                          std::to_string(effect.size.n)});
+  }
+  std::string out = about + ":\n\n" + as_markdown(table) + "\n";
+  if (!analysis.over_the_sum) return out;
+  const auto [together, sum] = *analysis.over_the_sum;
+  return out + fmt::format("All together change it by {}, the changes of each alone sum to {}: {} over the sum.\n\n",
+                           readable_number(together), readable_number(sum), readable_number(together - sum));
+}
+
+Json interval_json(const std::optional<Interval>& interval) {
+  return interval ? Json{json_number(interval->low), json_number(interval->high)} : Json();
+}
+
+Json comparison_json(const Comparison& comparison) {
+  Json arms = Json::array();
+  for (const ArmComparison& arm : comparison.arms) {
+    const PairedComparison& paired = arm.paired;
+    arms.push_back({{"arm", arm.arm},
+                    {"pairs", paired.n},
+                    {"difference", json_number(paired.mean_difference)},
+                    {"interval", interval_json(arm.interval)},
+                    {"interval_by", arm.bootstrapped ? "bootstrap" : "t"},
+                    {"paired_on_examples", arm.paired_on_examples},
+                    {"hedges_d_z", paired.effect ? json_number(*paired.effect) : Json()},
+                    {"cliffs_delta", json_number(paired.cliffs_delta)},
+                    {"sign_flip_p", json_number(paired.sign_flip_p)},
+                    {"holm_p", json_number(arm.adjusted_p)},
+                    {"attainable_p", json_number(paired.attainable_p)},
+                    {"wilcoxon_p", json_number(paired.wilcoxon_p)},
+                    {"paired_t_p", paired.t_p ? json_number(*paired.t_p) : Json()},
+                    {"answer", answer_text(arm.answer)}});
+  }
+  return {{"metric", comparison.metric}, {"baseline", comparison.baseline}, {"log", comparison.log}, {"arms", arms}};
+}
+
+Json effect_json(const EffectAnalysis& analysis) {
+  Json effects = Json::array();
+  for (const Effect& effect : analysis.effects) {
+    effects.push_back({{"factors", effect.factors},
+                       {"size", json_number(effect.size.mean)},
+                       {"interval", interval_json(effect.size.interval)},
+                       {"seeds", effect.size.n}});
+  }
+  Json document = {{"metric", analysis.metric}, {"log", analysis.log}, {"effects", effects}};
+  if (analysis.over_the_sum)
+    document["over_the_sum"] = json_number(analysis.over_the_sum->together - analysis.over_the_sum->sum);
+  if (!analysis.problem.empty()) document["problem"] = analysis.problem;
+  return document;
+}
+
+Json target_json(const Target& target) {
+  Json arms = Json::array();
+  for (const TargetResult& arm : target.arms)
+    arms.push_back({{"arm", arm.arm}, {"reached", json_number(arm.reached)}, {"met", arm.met}});
+  return {{"name", target.name},
+          {"measure", target_measure(target)},
+          {"value", json_number(target.value)},
+          {"better", target.higher ? "higher" : "lower"},
+          {"cap", target.cap ? json_number(*target.cap) : Json()},
+          {"arms", arms}};
+}
+
+Json impact_json(const FactorImpact& factor) {
+  Json levels = Json::array();
+  for (const auto& [level, summary] : factor.levels)
+    levels.push_back({{"level", level}, {"mean", json_number(summary.mean)}, {"arms", summary.n}});
+  return {{"factor", factor.factor},
+          {"metric", factor.metric},
+          {"levels", levels},
+          {"explained", json_number(factor.impact.explained)},
+          {"p", json_number(factor.impact.p)},
+          {"attainable_p", json_number(factor.impact.attainable_p)},
+          {"holm_p", json_number(factor.adjusted_p)},
+          {"answer", answer_text(factor.answer)}};
+}
+
+Json summaries_json(const StudyResults& results) {
+  Json arms = Json::object();
   for (const std::string& arm : results.arm_order) {
-    Cell cell;
-    bool complete = true;
-    for (const TrialResult& trial : results.trials) {
-      if (trial.arm != arm) continue;
-      const auto number = number_of(trial, metric);
-      for (const std::string& factor : factors) {
-        complete = complete && trial.point.contains(factor) && trial.point.at(factor).is_boolean();
-        if (complete) cell.levels[factor] = trial.point.at(factor).get<bool>();
-      }
-      complete = complete && number;
-      if (complete) cell.by_seed.push_back(transformed(*number, log));
+    arms[arm] = Json::object();
+    for (const std::string& metric : scalar_metrics(results, false)) {
+      const Summary summary = summarise(metric_by_seed(results, arm, metric));
+      if (summary.n == 0) continue;
+      arms[arm][metric] = {{"mean", json_number(summary.mean)},
+                           {"seeds", summary.n},
+                           {"deviation", summary.n > 1 ? json_number(summary.deviation) : Json()},
+                           {"interval", interval_json(summary.interval)}};
     }
-    if (complete && !cell.by_seed.empty()) cells.push_back(std::move(cell));
   }
-  return cells;
+  return arms;
 }
 
-// The literature's "gain over the sum": what all together gained, less the gains of each alone, as a share of the latter.
-std::string over_the_sum(const std::vector<std::string>& factors, const std::vector<Cell>& cells) {
-  const auto mean_where = [&](const auto& wanted) -> std::optional<double> {
-    for (const Cell& cell : cells) {
-      if (wanted(cell)) return summarise(cell.by_seed).mean;
-    }
-    return std::nullopt;
-  };
-  const auto count = [](const Cell& cell) { return std::count_if(cell.levels.begin(), cell.levels.end(), [](const auto& level) { return level.second; }); };
-  const auto none = mean_where([&](const Cell& cell) { return count(cell) == 0; });
-  const auto all = mean_where([&](const Cell& cell) { return count(cell) == static_cast<std::ptrdiff_t>(factors.size()); });
-  if (!none || !all) return "";
-  double sum = 0;
-  for (const std::string& factor : factors) {
-    const auto alone = mean_where([&](const Cell& cell) { return count(cell) == 1 && cell.levels.at(factor); });
-    if (!alone) return "";
-    sum += *alone - *none;
-  }
-  return fmt::format("All together change it by {}; the changes of each alone sum to {}: {} over the sum.\n\n",
-                     readable_number(*all - *none), readable_number(sum), readable_number(*all - *none - sum));
-}
-
-std::string effects_table(const StudyResults& results, const Json& declared, const std::string& metric) {
-  const auto factors = declared.at("factors").get<std::vector<std::string>>();
-  const bool log = declared.at("log");
-  const auto cells = cells_of(results, factors, metric, log);
-  std::string out = fmt::format("`{}`{}:\n\n", metric, log ? " (natural logarithm)" : "");
-  try {
-    TextTable table{{"effect", "size", "95 % interval (t)", "seeds"}, {}};
-    for (const Effect& effect : factorial_effects(factors, cells)) {
-      table.rows.push_back({effect.name, readable_number(effect.size.mean), interval_text(effect.size.interval), std::to_string(effect.size.n)});
-    }
-    out += as_markdown(table) + "\n";
-  } catch (const Error& error) {
-    return out + "Not computed: " + error.what() + ".\n\n";
-  }
-  return out + over_the_sum(factors, cells);
-}
-
-struct TargetResult {
-  std::string arm;
-  double reached = 0;
-  bool met = false;
-};
-
-std::vector<TargetResult> target_results(const StudyResults& results, const Json& target) {
-  const std::string metric = target.at("metric"), baseline = target.at("baseline"), as = target.at("as"), only = target.at("arm");
-  const double aim = target.at("value");
-  const bool higher = target.at("better") == "higher";
-  std::vector<TargetResult> reached;
-  for (const std::string& arm : results.arm_order) {
-    if (!only.empty() && arm != only) continue;
-    if (as != "value" && arm == baseline) continue;
-    const auto numbers = metric_by_seed(results, arm, metric);
-    if (numbers.empty()) continue;
-    double number = summarise(numbers).mean;
-    if (as != "value") {
-      const auto base = metric_by_seed(results, baseline, metric);
-      if (base.empty()) continue;
-      const double ratio = number / summarise(base).mean;
-      number = as == "ratio" ? ratio : 1 - ratio;
-    }
-    reached.push_back({arm, number, higher ? number >= aim : number <= aim});
-  }
-  return reached;
+template <typename Analysis, typename Write>
+Json each(const std::vector<Analysis>& analyses, Write write) {
+  Json list = Json::array();
+  for (const Analysis& analysis : analyses) list.push_back(write(analysis));
+  return list;
 }
 
 }  // namespace
 
-std::string key_findings(const StudyResults& results) {
+std::string key_findings(const StudyResults& results, bool measured) {
   std::string out;
-  for (const std::string& metric : scalar_metrics(results, false)) {
-    const Better better = better_of(results, metric);
-    if (better == Better::neither) continue;
-    std::string best;
-    double best_mean = 0;
-    for (const std::string& arm : results.arm_order) {
-      const auto numbers = metric_by_seed(results, arm, metric);
-      if (numbers.empty()) continue;
-      const double mean = summarise(numbers).mean;
-      if (best.empty() || (better == Better::lower ? mean < best_mean : mean > best_mean)) {
-        best = arm;
-        best_mean = mean;
-      }
-    }
-    if (!best.empty()) {
-      out += fmt::format("- `{}` is {} in arm `{}`: {}.\n", metric, better == Better::lower ? "lowest" : "highest", best,
-                         readable_summary(summarise(metric_by_seed(results, best, metric))));
-    }
-  }
-  for (const Json& target : results.report.value("targets", Json::array())) {
-    if (is_measured(results, target.at("metric"))) continue;
-    const auto reached = target_results(results, target);
-    const auto met = std::count_if(reached.begin(), reached.end(), [](const auto& each) { return each.met; });
-    out += fmt::format("- Target \"{}\": met by {} of {} arms.\n", target.at("name").get<std::string>(), met, reached.size());
-  }
+  for (const BestArm& best : best_arms(results, measured)) out += best_sentence(best);
+  for (const Comparison& comparison : comparisons_of(results, measured)) out += comparison_sentence(comparison);
+  for (const EffectAnalysis& analysis : effects_of(results, measured)) out += effect_sentence(analysis);
+  for (const Target& target : targets_of(results, measured)) out += target_sentence(target);
   return out;
 }
 
-std::string comparison_section(const StudyResults& results) {
+std::string comparison_section(const StudyResults& results, bool measured) {
   std::string out;
-  for (const Json& declared : results.report.value("comparisons", Json::array())) {
-    for (const Json& metric : declared.at("metric")) {
-      if (!is_measured(results, metric)) out += comparison_table(results, declared, metric);
-    }
+  for (const Comparison& comparison : comparisons_of(results, measured)) {
+    if (!comparison.arms.empty()) out += comparison_table(comparison);
   }
-  return out;
+  if (out.empty()) return "";
+  return out +
+         "\"Differs\" is Holm's p of the exact sign-flip test at most 0.05; \"underpowered\" is that so few seeds "
+         "could not have reached it, "
+         "whatever the difference. The paired t-test assumes normal differences.\n";
 }
 
-std::string effect_section(const StudyResults& results) {
+std::string effect_section(const StudyResults& results, bool measured) {
   std::string out;
-  for (const Json& declared : results.report.value("effects", Json::array())) {
-    for (const Json& metric : declared.at("metric")) {
-      if (!is_measured(results, metric)) out += effects_table(results, declared, metric);
-    }
+  for (const EffectAnalysis& analysis : effects_of(results, measured)) out += effects_table(analysis);
+  if (out.empty()) return "";
+  return out +
+         "An effect is the mean where the product of its factors' levels is +1 less the mean where it is −1; the "
+         "interval is over seeds. An "
+         "interaction of zero means that the factors add up.\n";
+}
+
+std::string impact_section(const StudyResults& results, bool measured) {
+  TextTable table{{"metric", "factor", "means by level", "variance explained", "p (permuted)", "p (Holm)",
+                   "least attainable p", "answer"},
+                  {}};
+  for (const FactorImpact& factor : factor_impacts(results, measured)) {
+    std::vector<std::string> levels;
+    for (const auto& [level, summary] : factor.levels) levels.push_back(level + ": " + readable_number(summary.mean));
+    table.rows.push_back({factor.metric, factor.factor, fmt::format("{}", fmt::join(levels, ", ")),
+                          readable_number(factor.impact.explained, p_digits),
+                          readable_number(factor.impact.p, p_digits), readable_number(factor.adjusted_p, p_digits),
+                          readable_number(factor.impact.attainable_p, p_digits), answer_text(factor.answer)});
   }
-  return out;
+  if (table.rows.empty()) return "";
+  return as_markdown(table) +
+         "\nEach factor by itself, over the means of the arms that have it. The test permutes arms over its levels; "
+         "other factors that vary beside it "
+         "count as noise.\n";
 }
 
 std::string target_section(const StudyResults& results, bool measured) {
-  TextTable table{{"target", "arm", "aim", "reached", "met", "cap", "note"}, {}};
-  for (const Json& target : results.report.value("targets", Json::array())) {
-    const std::string metric = target.at("metric");
-    if (is_measured(results, metric) != measured) continue;
-    const bool higher = target.at("better") == "higher";
-    for (const TargetResult& result : target_results(results, target)) {
-      table.rows.push_back({target.at("name"), result.arm, (higher ? "≥ " : "≤ ") + readable_number(target.at("value").get<double>()),
-                            readable_number(result.reached), result.met ? "yes" : "no",
-                            target.at("cap").is_null() ? "" : readable_number(target.at("cap").get<double>()), target.at("note")});
+  TextTable table{{"target", "measure", "arm", "aim", "reached", "met", "at best here", "note"}, {}};
+  for (const Target& target : targets_of(results, measured)) {
+    const std::string aim = (target.higher ? "≥ " : "≤ ") + readable_number(target.value);
+    const std::string cap =
+        target.cap ? readable_number(*target.cap) + (target.out_of_reach ? " (out of reach)" : "") : "";
+    if (target.arms.empty())
+      table.rows.push_back({target.name, target_measure(target), "", aim, "no value", "", cap, target.note});
+    for (const TargetResult& arm : target.arms) {
+      table.rows.push_back({target.name, target_measure(target), arm.arm, aim, readable_number(arm.reached),
+                            arm.met ? "yes" : "no", cap, target.note});
     }
   }
   return table.rows.empty() ? "" : as_markdown(table) + "\n";
+}
+
+Json findings_json(const StudyResults& results) {
+  return {{"summaries", summaries_json(results)},
+          {"comparisons", each(comparisons_of(results, false), comparison_json)},
+          {"effects", each(effects_of(results, false), effect_json)},
+          {"targets", each(targets_of(results, false), target_json)},
+          {"factors", each(factor_impacts(results, false), impact_json)}};
 }
 
 }  // namespace colonnade::host

@@ -6,13 +6,18 @@
 
 namespace colonnade::host {
 
-// The parts of the report that are computed from declared comparisons, effects and targets, as Markdown.
+// The parts of the report that are computed from the results and from declared comparisons, effects and targets, in
+// Markdown. `measured` chooses those on measured metrics, which stand in the measured report. "" where there is nothing
+// to say.
 
-// One sentence for each declared comparison and effect, and what every arm's best is.
-std::string key_findings(const StudyResults& results);
-std::string comparison_section(const StudyResults& results);
-std::string effect_section(const StudyResults& results);
-// `measured` chooses the targets on measured metrics, which stand in the measured report.
+// One item for each metric's best arm, each comparison, each effect analysis and each target.
+std::string key_findings(const StudyResults& results, bool measured);
+std::string comparison_section(const StudyResults& results, bool measured);
+std::string effect_section(const StudyResults& results, bool measured);
+std::string impact_section(const StudyResults& results, bool measured);
 std::string target_section(const StudyResults& results, bool measured);
+
+// The same numbers as a document.
+Json findings_json(const StudyResults& results);
 
 }  // namespace colonnade::host

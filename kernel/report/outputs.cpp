@@ -2,6 +2,7 @@
 
 #include <set>
 
+#include "kernel/report/findings.h"
 #include "kernel/report/numbers.h"
 #include "kernel/report/tables.h"
 
@@ -11,9 +12,12 @@ namespace {
 
 const char* better_name(Better better) {
   switch (better) {
-    case Better::higher: return "higher";
-    case Better::lower: return "lower";
-    case Better::neither: return "neither";
+    case Better::higher:
+      return "higher";
+    case Better::lower:
+      return "lower";
+    case Better::neither:
+      return "neither";
   }
   return "neither";
 }
@@ -31,7 +35,8 @@ Json table_json(const Table& table) {
   Json columns = Json::array();
   for (const Table::Column& column : table.columns()) {
     Json cells = Json::array();
-    for (const Json& cell : column.cells) cells.push_back(cell.is_number_float() ? json_number(cell.get<double>()) : cell);
+    for (const Json& cell : column.cells)
+      cells.push_back(cell.is_number_float() ? json_number(cell.get<double>()) : cell);
     columns.push_back({{"name", column.name}, {"type", column.type}, {"unit", column.unit}, {"cells", cells}});
   }
   return columns;
@@ -44,8 +49,8 @@ Json trial_json(const TrialResult& trial) {
   for (const auto& [name, hash] : trial.contents) {
     if (!trial.measured.contains(name) && !trial.measured_tables.contains(name)) contents[name] = hash.hex();
   }
-  Json document = {{"arm", trial.arm},     {"seed", trial.seed},       {"point", trial.point}, {"scalars", scalars},
-                   {"tables", tables},     {"records", trial.records}, {"contents", contents}};
+  Json document = {{"arm", trial.arm}, {"seed", trial.seed},       {"point", trial.point}, {"scalars", scalars},
+                   {"tables", tables}, {"records", trial.records}, {"contents", contents}};
   if (!trial.failure.empty()) document["failure"] = trial.failure;
   return document;
 }
@@ -77,7 +82,8 @@ TextTable trial_table(const StudyResults& results, bool measured) {
   if (!measured) table.header.push_back("failed");
   for (const TrialResult& trial : results.trials) {
     std::vector<std::string> row = {trial.arm, std::to_string(trial.seed)};
-    for (const std::string& name : points) row.push_back(trial.point.contains(name) ? cell_text(trial.point.at(name)) : "");
+    for (const std::string& name : points)
+      row.push_back(trial.point.contains(name) ? cell_text(trial.point.at(name)) : "");
     const auto& scalars = measured ? trial.measured : trial.scalars;
     for (const std::string& metric : metrics) {
       const auto found = scalars.find(metric);
@@ -102,6 +108,7 @@ std::string results_json(const StudyResults& results) {
                          {"arms", results.arm_order},
                          {"trials", trials},
                          {"shared", trial_json(results.shared)},
+                         {"analysis", findings_json(results)},
                          {"figures", results.figures},
                          {"report", results.report},
                          {"parameters", results.parameter_tables},
@@ -111,7 +118,9 @@ std::string results_json(const StudyResults& results) {
   return document.dump(indent, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
-std::string results_csv(const StudyResults& results) { return as_csv(trial_table(results, false)); }
+std::string results_csv(const StudyResults& results) {
+  return as_csv(trial_table(results, false));
+}
 
 std::string measured_csv(const StudyResults& results) {
   if (scalar_metrics(results, true).empty()) return "";

@@ -24,7 +24,10 @@ std::string write_report(const StudyResults& results, const std::filesystem::pat
   const std::string measured_text = measured_report(results, figures);
   if (!measured_text.empty()) write_file_atomically(folder / "MEASURED_REPORT.md", measured_text);
   std::string printed = as_text(arms_table(results, scalar_metrics(results, false)), printed_width);
-  if (!results.shared.scalars.empty()) printed += "\n" + as_text(shared_table(results), printed_width);
+  if (!results.shared.scalars.empty()) printed += "\n" + as_text(shared_table(results, false), printed_width);
+  const auto measured_metrics = scalar_metrics(results, true);
+  if (!measured_metrics.empty())
+    printed += "\nmeasured on this machine\n" + as_text(arms_table(results, measured_metrics), printed_width);
   return printed;
 }
 

@@ -1,8 +1,12 @@
 #include "kernel/report/tables.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <cmath>
 #include <set>
 
+#include "kernel/report/markdown_text.h"
 #include "kernel/report/numbers.h"
 
 namespace colonnade::host {
@@ -36,15 +40,6 @@ std::string line_of(const std::vector<std::string>& cells, const std::vector<std
   return line + "\n";
 }
 
-std::string escaped_markdown(const std::string& text) {
-  std::string out;
-  for (const char c : text) {
-    if (c == '|' || c == '\\' || c == '`' || c == '*' || c == '_' || c == '<') out += '\\';
-    out += c == '\n' ? ' ' : c;
-  }
-  return out;
-}
-
 std::string quoted_csv(const std::string& text) {
   if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
   std::string out = "\"";
@@ -67,6 +62,62 @@ const std::map<std::string, Scalar>& scalars_of(const TrialResult& trial, bool m
   return measured ? trial.measured : trial.scalars;
 }
 
+const Scalar* scalar_of(const TrialResult& trial, const std::string& metric) {
+  for (const bool measured : {false, true}) {
+    const auto found = scalars_of(trial, measured).find(metric);
+    if (found != scalars_of(trial, measured).end()) return &found->second;
+  }
+  return nullptr;
+}
+
+std::string arm_cell(const StudyResults& results, const std::string& arm, const std::string& metric) {
+  std::size_t seeds = 0, failed = 0, present = 0;
+  for (const TrialResult& trial : results.trials) {
+    if (trial.arm != arm) continue;
+    ++seeds;
+    present += scalar_of(trial, metric) != nullptr;
+    failed += !trial.failure.empty();
+  }
+  const Summary summary = summarise(metric_by_seed(results, arm, metric));
+  if (summary.n == 0) return present > 0 ? "not finite" : failed == seeds && seeds > 0 ? "failed" : "";
+  const bool some_missing = summary.n < seeds && (present > summary.n || failed > 0);
+  return readable_summary(summary) + (some_missing ? fmt::format(" ({} of {} seeds)", summary.n, seeds) : "");
+}
+
+bool is_real(const Table::Column& column) {
+  return column.type == "real";
+}
+
+std::vector<std::string> header_of(const Table& table) {
+  std::vector<std::string> header;
+  for (const Table::Column& column : table.columns()) {
+    header.push_back(column.unit.empty() ? column.name : column.name + " (" + column.unit + ")");
+  }
+  return header;
+}
+
+bool same_but_reals(const Table& a, const Table& b) {
+  if (a.rows() != b.rows() || a.columns().size() != b.columns().size()) return false;
+  for (std::size_t i = 0; i < a.columns().size(); ++i) {
+    const Table::Column &left = a.columns()[i], &right = b.columns()[i];
+    if (left.name != right.name || left.type != right.type || (!is_real(left) && left.cells != right.cells))
+      return false;
+  }
+  return true;
+}
+
+std::string mean_cell(const std::vector<const Table*>& tables, std::size_t column, std::size_t row) {
+  std::vector<double> numbers;
+  for (const Table* table : tables) {
+    const Json& cell = table->columns()[column].cells[row];
+    if (cell.is_number() && std::isfinite(cell.get<double>())) numbers.push_back(cell.get<double>());
+  }
+  if (numbers.size() < tables.size()) return readable_cell(tables.front()->columns()[column].cells[row]);
+  const bool all_same =
+      std::all_of(numbers.begin(), numbers.end(), [&](double number) { return number == numbers.front(); });
+  return all_same ? readable_number(numbers.front()) : readable_summary(summarise(numbers));
+}
+
 }  // namespace
 
 std::string as_text(const TextTable& table, int width) {
@@ -76,7 +127,8 @@ std::string as_text(const TextTable& table, int width) {
   std::size_t first = 1;
   while (first < table.header.size()) {
     std::size_t last = first, used = widths[0];
-    while (last < table.header.size() && (last == first || used + 2 + widths[last] <= static_cast<std::size_t>(width))) {
+    while (last < table.header.size() &&
+           (last == first || used + 2 + widths[last] <= static_cast<std::size_t>(width))) {
       used += 2 + widths[last++];
     }
     if (!out.empty()) out += "\n";
@@ -123,30 +175,37 @@ std::vector<std::string> scalar_metrics(const StudyResults& results, bool measur
 std::vector<double> metric_by_seed(const StudyResults& results, const std::string& arm, const std::string& metric) {
   std::vector<double> numbers;
   for (const TrialResult& trial : results.trials) {
-    if (trial.arm != arm) continue;
-    const auto plain = trial.scalars.find(metric);
-    const auto measured = trial.measured.find(metric);
-    if (plain != trial.scalars.end()) numbers.push_back(plain->second.value);
-    if (plain == trial.scalars.end() && measured != trial.measured.end()) numbers.push_back(measured->second.value);
+    const Scalar* scalar = trial.arm == arm ? scalar_of(trial, metric) : nullptr;
+    if (scalar != nullptr && std::isfinite(scalar->value)) numbers.push_back(scalar->value);
   }
   return numbers;
+}
+
+std::string metric_title(const StudyResults& results, const std::string& metric) {
+  for (const TrialResult& trial : results.trials) {
+    const Scalar* scalar = scalar_of(trial, metric);
+    if (scalar == nullptr) continue;
+    const char* good = scalar->better == Better::lower ? " ↓" : scalar->better == Better::higher ? " ↑" : "";
+    return metric + (scalar->unit.empty() ? "" : " (" + scalar->unit + ")") + good;
+  }
+  return metric;
 }
 
 TextTable arms_table(const StudyResults& results, const std::vector<std::string>& metrics) {
   TextTable table;
   table.header.push_back("arm");
-  table.header.insert(table.header.end(), metrics.begin(), metrics.end());
+  for (const std::string& metric : metrics) table.header.push_back(metric_title(results, metric));
   for (const std::string& arm : results.arm_order) {
     std::vector<std::string> row = {arm};
-    for (const std::string& metric : metrics) row.push_back(readable_summary(summarise(metric_by_seed(results, arm, metric))));
+    for (const std::string& metric : metrics) row.push_back(arm_cell(results, arm, metric));
     table.rows.push_back(std::move(row));
   }
   return table;
 }
 
-TextTable shared_table(const StudyResults& results) {
+TextTable shared_table(const StudyResults& results, bool measured) {
   TextTable table{{"value", "", "n", "standard error"}, {}};
-  for (const auto& [name, scalar] : results.shared.scalars) {
+  for (const auto& [name, scalar] : scalars_of(results.shared, measured)) {
     table.rows.push_back({name, readable_number(scalar.value) + (scalar.unit.empty() ? "" : " " + scalar.unit),
                           readable_number(static_cast<double>(scalar.n)),
                           scalar.standard_error ? readable_number(*scalar.standard_error, 2) : ""});
@@ -156,13 +215,24 @@ TextTable shared_table(const StudyResults& results) {
 
 TextTable readable(const Table& table, std::size_t most_rows) {
   TextTable text;
-  for (const Table::Column& column : table.columns()) {
-    text.header.push_back(column.unit.empty() ? column.name : column.name + " (" + column.unit + ")");
-  }
+  text.header = header_of(table);
   for (std::size_t row = 0; row < std::min(most_rows, table.rows()); ++row) {
     std::vector<std::string> cells;
     for (const Table::Column& column : table.columns()) cells.push_back(readable_cell(column.cells[row]));
     text.rows.push_back(std::move(cells));
+  }
+  return text;
+}
+
+std::optional<TextTable> readable_over_seeds(const std::vector<const Table*>& tables, std::size_t most_rows) {
+  const Table& first = *tables.front();
+  for (const Table* table : tables) {
+    if (!same_but_reals(first, *table)) return std::nullopt;
+  }
+  TextTable text = readable(first, most_rows);
+  for (std::size_t column = 0; column < first.columns().size(); ++column) {
+    if (!is_real(first.columns()[column])) continue;
+    for (std::size_t row = 0; row < text.rows.size(); ++row) text.rows[row][column] = mean_cell(tables, column, row);
   }
   return text;
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,21 +16,29 @@ struct TextTable {
   std::vector<std::vector<std::string>> rows;
 };
 
-std::string as_text(const TextTable& table, int width);  // for a terminal; cells are cut with … only if one row does not fit
+std::string as_text(const TextTable& table,
+                    int width);  // for a terminal; cells are cut with … only if one row does not fit
 std::string as_markdown(const TextTable& table);
 std::string as_csv(const TextTable& table);  // quoted where needed
 
 // Names of the scalar metrics that some trial has, in a fixed order; of measured ops if `measured`.
 std::vector<std::string> scalar_metrics(const StudyResults& results, bool measured);
 
-// The values of one metric of one arm, in the order of seeds, trials without it left out.
+// The finite values of one metric of one arm, in the order of seeds, trials without it left out.
 std::vector<double> metric_by_seed(const StudyResults& results, const std::string& arm, const std::string& metric);
 
-// Arms by metrics: mean ± half the t interval's width over seeds.
+// "size.stored (bytes) ↓": a metric with its unit, and which direction is good where one is.
+std::string metric_title(const StudyResults& results, const std::string& metric);
+
+// Arms by metrics: mean ± half the t interval's width over seeds. Where not all seeds have a finite value, how many do.
 TextTable arms_table(const StudyResults& results, const std::vector<std::string>& metrics);
-TextTable shared_table(const StudyResults& results);
+TextTable shared_table(const StudyResults& results, bool measured);
 
 // A table value with readable cells.
 TextTable readable(const Table& table, std::size_t most_rows);
+
+// The tables that one arm's seeds gave, as one: reals are means ± half widths over seeds. Nothing if their other cells
+// differ.
+std::optional<TextTable> readable_over_seeds(const std::vector<const Table*>& tables, std::size_t most_rows);
 
 }  // namespace colonnade::host

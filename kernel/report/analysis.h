@@ -1,0 +1,82 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kernel/report/report.h"
+#include "kernel/report/statistics.h"
+
+namespace colonnade::host {
+
+// What declared comparisons, effects and targets come to. Numbers here, words in findings.h; both outputs are made from
+// them. `measured` chooses the declarations on measured metrics, which only the measured report may show.
+
+enum class Answer { differs, none_shown, underpowered };
+
+struct ArmComparison {
+  std::string arm;
+  PairedComparison paired;
+  std::optional<Interval> interval;  // bootstrapped from six seeds on, by t below
+  bool bootstrapped = false, paired_on_examples = false;
+  double adjusted_p = 1;  // Holm, over the arms of this comparison
+  Answer answer = Answer::none_shown;
+};
+struct Comparison {
+  std::string metric, baseline;
+  bool log = false;
+  std::vector<ArmComparison> arms;
+  std::size_t seeds_needed = 0;  // for the adjusted sign-flip test to be able to reach the level at all
+};
+// Seeds that one of both arms lacks, or where a value is not finite, are left out of the pairs.
+std::vector<Comparison> comparisons_of(const StudyResults& results, bool measured);
+
+// The literature's "gain over the sum": what all together changed, less the changes of each alone.
+struct OverTheSum {
+  double together = 0, sum = 0;
+};
+struct EffectAnalysis {
+  std::string metric;
+  bool log = false;
+  std::vector<Effect> effects;
+  std::optional<OverTheSum> over_the_sum;
+  std::string problem;  // why there are no effects
+};
+std::vector<EffectAnalysis> effects_of(const StudyResults& results, bool measured);
+
+struct TargetResult {
+  std::string arm;
+  double reached = 0;
+  bool met = false;
+};
+struct Target {
+  std::string name, metric, as, baseline, note;
+  double value = 0;
+  bool higher = false;
+  std::optional<double> cap;
+  bool out_of_reach = false;  // the cap does not come up to the value
+  std::vector<TargetResult> arms;
+};
+// Reductions and ratios are of the means over seeds.
+std::vector<Target> targets_of(const StudyResults& results, bool measured);
+
+// Which arm has the best mean of a metric that says which direction is good.
+struct BestArm {
+  std::string metric, arm, second;
+  bool lower = false;
+  Summary best, runner_up;
+  std::size_t seeds_won = 0, seeds = 0;  // under how many seeds it is best
+};
+std::vector<BestArm> best_arms(const StudyResults& results, bool measured);
+
+// A factor of the arms' points with the metrics it moves; factors of declared effects are left to those.
+struct FactorImpact {
+  std::string factor, metric;
+  std::vector<std::pair<std::string, Summary>> levels;  // over the means of the arms at that level
+  LevelImpact impact;
+  double adjusted_p = 1;  // Holm, over the factors of one metric
+  Answer answer = Answer::none_shown;
+};
+std::vector<FactorImpact> factor_impacts(const StudyResults& results, bool measured);
+
+}  // namespace colonnade::host
