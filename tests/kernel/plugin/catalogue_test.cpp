@@ -179,6 +179,43 @@ TEST_CASE("Closure and code hashes") {
   CHECK(trusted == Json{{"good", "version 1.0.0"}, {"sdk", "version " COLONNADE_VERSION}});
 }
 
+TEST_CASE("What a plugin requires is loaded before it and part of its code") {
+  const std::unique_ptr<Catalogue> catalogue = load_fixtures({"dependent", "good", "endless_op"});
+  REQUIRE(catalogue->find_plugin("dependent")->disabled == "");
+  const std::vector<const PluginInfo*> closure = catalogue->closure({"dependent"});
+  REQUIRE(closure.size() == 2);
+  CHECK(closure[0]->name == "good");
+  CHECK(closure[1]->name == "dependent");
+  CHECK(catalogue->code_of({"dependent"}).contains("good"));
+  CHECK_FALSE(catalogue->code_of({"good"}).contains("dependent"));
+  CHECK(load_fixtures({"dependent"})->find_plugin("dependent")->disabled ==
+        "it needs plugin 'good', which was not found");
+}
+
+TEST_CASE("What extends a plugin is part of its code") {
+  const std::unique_ptr<Catalogue> catalogue = load_fixtures({"good", "extension", "dependent"});
+  CHECK(catalogue->find_plugin("extension")->provides ==
+        std::map<std::string, std::vector<std::string>>{{"fixture_kernel", {"good/fast"}}});
+  const std::vector<const PluginInfo*> closure = catalogue->closure({"dependent"});
+  REQUIRE(closure.size() == 3);
+  CHECK(closure[0]->name == "good");
+  CHECK(catalogue->code_of({"good"}).contains("extension"));
+  CHECK(load_fixtures({"good"})->code_of({"good"}) != catalogue->code_of({"good"}));
+}
+
+TEST_CASE("What needs a disabled plugin is disabled with it") {
+  const NoUserPlugins none;
+  const ScratchFolder folder;
+  write_bytes(folder.path() / "good.plugin.so", "no plugin at all");
+  PluginPaths paths;
+  paths.explicit_files_or_folders = {folder.path(), fixture_file("dependent"), fixture_file("extension")};
+  const std::unique_ptr<Catalogue> catalogue = Catalogue::load(paths, {});
+  CHECK(catalogue->find_plugin("dependent")->disabled == "it needs plugin 'good', which is disabled");
+  CHECK(catalogue->find_plugin("extension")->disabled == "it needs plugin 'good', which is disabled");
+  CHECK_THAT(catalogue->find_plugin("good")->disabled, Catch::Contains("is no shared object"));
+  CHECK(catalogue->ops().empty());
+}
+
 TEST_CASE("One changed byte of a plugin changes its code, touching and moving it do not") {
   const NoUserPlugins none;
   const ScratchFolder folder;
