@@ -75,9 +75,12 @@ TEST_CASE("Every broken plugin is disabled with its own reason, and the host liv
         "its registration was refused: plugin 'duplicate_op' registers the op 'duplicate_op/one' twice");
   CHECK(reason_for("unresolved_symbol") == "it cannot be loaded: " + fixture_file("unresolved_symbol").string() +
                                                ": undefined symbol: colonnade_fixture_function_that_nobody_defines");
-  CHECK(reason_for("throwing_static") ==
-        "the process that loaded it died with SIGABRT; its last lines: terminate called after throwing an instance of "
-        "'std::runtime_error';   what():  no table in this build");
+  // The compiler takes dlopen for a function that never throws: whether the exception gets past it or ends the process
+  // depends on what was inlined around the call.
+  const std::string thrown = reason_for("throwing_static");
+  CHECK((thrown == "it threw while it was loaded: no table in this build" ||
+         thrown == "the process that loaded it died with SIGABRT; its last lines: terminate called after throwing an "
+                   "instance of 'std::runtime_error';   what():  no table in this build"));
   CHECK_THAT(reason_for("wrong_torch"),
              Catch::StartsWith(host_torch_version() ? "it was built with LibTorch 0.0.1+none, this "
                                                       "host with LibTorch "
