@@ -11,38 +11,45 @@ namespace {
 
 constexpr double multiply_add = 2;
 
+// What a site's adapters, still attached, add to every use of it.
 struct AdapterCost {
-  double flops = 0;
+  double branches = 0, scales = 0;
   Tensor keep;  // of learned masks
 };
 
-// Branches and scales of adapters that are still attached. A factor pair is told by its two matrices.
+// A factor pair is told by its two matrices.
+double branch_flops(const Adapter& adapter) {
+  double flops = 0;
+  for (const auto& [name, entry] : adapter.tensors()) {
+    if (entry.tensor.dim() == 2) flops += multiply_add * static_cast<double>(entry.tensor.numel());
+  }
+  return flops;
+}
+
 AdapterCost adapter_cost(const Model& model, const SiteSpec& site) {
   AdapterCost cost;
   for (const AttachedAdapter* attached : model.adapters_of(site.name)) {
     const Adapter& adapter = *attached->adapter;
-    Tensor hard = adapter.hard_mask();
+    const Tensor hard = adapter.hard_mask();
     if (hard.defined()) {
       cost.keep = cost.keep.defined() ? at::logical_and(cost.keep, hard) : hard;
       continue;
     }
-    if (adapter.update({}).defined()) {
-      for (const auto& [name, entry] : adapter.tensors()) {
-        if (entry.tensor.dim() == 2) cost.flops += multiply_add * static_cast<double>(entry.tensor.numel());
-      }
-    }
-    if (adapter.scale_input({}).defined()) cost.flops += static_cast<double>(site.columns());
-    if (adapter.scale_output({}).defined()) cost.flops += static_cast<double>(site.rows());
+    if (adapter.update({}).defined()) cost.branches += branch_flops(adapter);
+    if (adapter.scale_input({}).defined()) cost.scales += static_cast<double>(site.columns());
+    if (adapter.scale_output({}).defined()) cost.scales += static_cast<double>(site.rows());
   }
   return cost;
 }
 
-bool is_head(const SiteSpec& site) { return std::find(site.roles.begin(), site.roles.end(), "head") != site.roles.end(); }
+bool is_head(const SiteSpec& site) {
+  return std::find(site.roles.begin(), site.roles.end(), "head") != site.roles.end();
+}
 
-// Whether each element of the site's weight is used in a product once a token.
-bool applies_products(const SiteSpec& site) {
-  if (site.kind == SiteKind::vector) return false;
-  return site.kind != SiteKind::embedding || is_head(site);
+// Operations that one element of the site's weight takes part in at each use.
+double element_flops(const SiteSpec& site) {
+  if (site.kind == SiteKind::vector) return 1;
+  return site.kind != SiteKind::embedding || is_head(site) ? multiply_add : 0;
 }
 
 // What of W is zero by a mask. With a reference W = R + S keeps R's elements.
@@ -63,12 +70,18 @@ CostItem site_cost(const Model& model, const SiteSpec& site, std::int64_t length
   item.elements = site.elements();
   item.zeros = masked_zeros(weight, adapters.keep);
   item.masked = weight.has_mask() || adapters.keep.defined();
-  if (!applies_products(site)) return item;
-  const double uses = model.architecture().applications(model.configuration(), site, length) / static_cast<double>(length);
-  const double low_rank = weight.rank() > 0 ? multiply_add * static_cast<double>(weight.rank() * (site.rows() + site.columns())) : 0;
-  const double beside = low_rank + adapters.flops;
-  item.executed = uses * (multiply_add * static_cast<double>(item.elements) + beside);
-  item.nominal = uses * (multiply_add * static_cast<double>(item.elements - item.zeros) + beside);
+  const double each = element_flops(site);
+  if (each == 0) return item;
+  const double uses =
+      model.architecture().applications(model.configuration(), site, length) / static_cast<double>(length);
+  // A vector takes its scales up into itself.
+  double beside = site.kind == SiteKind::vector ? 0 : adapters.scales;
+  if (site.kind == SiteKind::linear) {
+    beside += multiply_add * static_cast<double>(weight.rank() * (site.rows() + site.columns()));
+    if (!item.masked) beside += adapters.branches;
+  }
+  item.executed = uses * (each * static_cast<double>(item.elements) + beside);
+  item.nominal = uses * (each * static_cast<double>(item.elements - item.zeros) + beside);
   return item;
 }
 

@@ -11,20 +11,23 @@ namespace colonnade {
 struct CostItem {
   std::string name;
   int layer = -1;
-  bool masked = false;   // some of its weights are masked to zero
-  double nominal = 0;    // zeros of masked weights skipped
-  double executed = 0;   // by the dense kernels that run
+  bool masked = false;                   // some of its weights are masked to zero
+  double nominal = 0;                    // zeros of masked weights skipped
+  double executed = 0;                   // by the dense kernels that run
   std::int64_t elements = 0, zeros = 0;  // of the site's weight as it is applied
 };
 
 // What a forward pass over a sequence of `length` tokens costs, divided by `length`:
 //   linear      2 · rows · columns a use; its low-rank part 2 · r · (rows + columns)
 //   conv1d      2 · channels · width
+//   vector      one an element (a product with it or its addition)
 //   embedding   nothing as a look-up; as the head (its second role) 2 · rows · columns
-//   adapters    LoRA-like updates as branches 2 · r · (rows + columns), or with a mask the product that forms the masked matrix is
-//               left out of the token's cost; scales one operation an element
+//   adapters    a low-rank update beside an unmasked linear site 2 · r · (rows + columns); scales of linears and
+//               convolutions one an element
 //   the rest    as the architecture declares it (scan, norms, gates)
-// Masks that are still learned count by what evaluation keeps.
+// Masks that are still learned count by what evaluation keeps. What is done once a pass to form a weight (masks,
+// references, scales of vectors, updates that a mask, a convolution or an embedding takes up, low-rank parts of the
+// latter) is left out: folding it in takes it away.
 std::vector<CostItem> count_flops(const Model& model, std::int64_t length);
 
 }  // namespace colonnade

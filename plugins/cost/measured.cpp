@@ -6,9 +6,12 @@
 
 #include <algorithm>
 #include <chrono>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "colonnade/error.h"
+#include "colonnade/registry.h"
 #include "colonnade/tensor/model.h"
 #include "colonnade/tokens.h"
 
@@ -23,7 +26,9 @@ constexpr std::int64_t warm_up = 2;
 constexpr double tail = 0.95;
 constexpr double bytes_in_kib = 1024;
 
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 // Of this process, which a measured op has to itself.
 double peak_memory() {
@@ -36,9 +41,13 @@ Field measured_scalar(double value, std::int64_t n, const std::string& unit, Bet
   return to_field(Scalar{value, n, {}, unit, better, {}});
 }
 
-double quantile(std::vector<double> sorted, double q) {
-  std::sort(sorted.begin(), sorted.end());
-  return sorted[std::min(sorted.size() - 1, static_cast<std::size_t>(q * static_cast<double>(sorted.size())))];
+// Between the order statistics next to it, linearly.
+double quantile(std::vector<double> values, double q) {
+  std::sort(values.begin(), values.end());
+  const double position = q * static_cast<double>(values.size() - 1);
+  const auto below = static_cast<std::size_t>(position);
+  const double above = values[std::min(below + 1, values.size() - 1)];
+  return values[below] + (position - static_cast<double>(below)) * (above - values[below]);
 }
 
 Value latency(OpContext& context) {
@@ -48,8 +57,8 @@ Value latency(OpContext& context) {
   const auto rows = context.param<std::int64_t>("batch"), length = context.param<std::int64_t>("length");
   const auto repeats = context.param<std::int64_t>("repeats");
   if (tokens.count() < rows * length) {
-    throw Error(ErrorKind::input, "latency: the data has " + std::to_string(tokens.count()) + " tokens; batch · length needs " +
-                                      std::to_string(rows * length));
+    throw Error(ErrorKind::input, "the input 'data' has " + std::to_string(tokens.count()) +
+                                      " tokens; batch * length needs " + std::to_string(rows * length));
   }
   Batch batch;
   batch.tensors["ids"] = to_tensor(tokens.ids).narrow(0, 0, rows * length).to(at::kLong).reshape({rows, length});
@@ -64,20 +73,42 @@ Value latency(OpContext& context) {
   Value value;
   value.fields["median"] = measured_scalar(median * milliseconds, repeats, "ms", Better::lower);
   value.fields["p95"] = measured_scalar(quantile(times, tail) * milliseconds, repeats, "ms", Better::lower);
-  value.fields["tokens_per_second"] = measured_scalar(static_cast<double>(rows * length) / median, repeats, "1/s", Better::higher);
+  value.fields["tokens_per_second"] =
+      measured_scalar(static_cast<double>(rows * length) / median, repeats, "1/s", Better::higher);
   value.fields["peak_memory"] = measured_scalar(peak_memory(), 1, "B", Better::lower);
   return value;
 }
 
+// What the training says of itself in its output `summary`: steps and tokens.
+double summary_number(const Value& trained, const std::string& op, const char* name) {
+  const auto summary = trained.fields.find("summary");
+  const bool found = summary != trained.fields.end() && summary->second.document.contains(name) &&
+                     summary->second.document.at(name).is_number();
+  if (found) return summary->second.document.at(name).get<double>();
+  throw Error(ErrorKind::input,
+              "the training '" + op + "' gives no record 'summary' with '" + name + "', which times are divided by");
+}
+
 Value training_cost(OpContext& context) {
   Recipe training = context.recipe_param("training");
-  const auto steps = context.param<std::int64_t>("steps");
-  training.params["steps"] = steps;
+  const RegisteredOp* op = Registry::instance().find_op(training.op);
+  if (op != nullptr && op->schema.find_param("steps") == nullptr) {
+    throw Error(ErrorKind::usage,
+                "the recipe 'training' is '" + training.op + "', which has no parameter 'steps'; allowed: a training");
+  }
+  training.params["steps"] = context.param<std::int64_t>("steps");
+  std::vector<std::pair<std::string, Field>> inputs = {{"model", context.input("model")},
+                                                       {"data", context.input("data")}};
+  if (context.has_input("valid")) inputs.emplace_back("valid", context.input("valid"));
   const auto start = Clock::now();
-  context.call(training, {{"model", context.input("model")}, {"data", context.input("data")}}, "training");
-  const double seconds = seconds_since(start) / static_cast<double>(steps);
+  const Value trained = context.call(training, inputs, "training");
+  const double seconds = seconds_since(start);
+  const double steps = summary_number(trained, training.op, "steps");
+  const auto count = static_cast<std::int64_t>(steps);
   Value value;
-  value.fields["seconds_per_step"] = measured_scalar(seconds, steps, "s", Better::lower);
+  value.fields["seconds_per_step"] = measured_scalar(seconds / steps, count, "s", Better::lower);
+  value.fields["tokens_per_second"] =
+      measured_scalar(summary_number(trained, training.op, "tokens") / seconds, count, "1/s", Better::higher);
   value.fields["peak_memory"] = measured_scalar(peak_memory(), 1, "B", Better::lower);
   return value;
 }
@@ -88,7 +119,8 @@ void declare_measured(Registrar& registrar) {
   registrar.op("latency")
       .doc(
           "Times a model's forward pass on this machine.\n"
-          "After two passes that do not count, `repeats` passes over the same batch, alone in a fresh process. peak_memory is the "
+          "After two passes that do not count, `repeats` passes over the same batch, alone in a fresh process. "
+          "peak_memory is the "
           "process's largest resident size, libraries included.")
       .example("local speed = model:latency { data = text.test, length = 256 }")
       .measured()
@@ -105,14 +137,19 @@ void declare_measured(Registrar& registrar) {
   registrar.op("training_cost")
       .doc(
           "Times a few steps of a training on this machine.\n"
-          "Runs the training for `steps` steps alone in a fresh process and discards the result. Start-up of the training counts "
-          "in, so more steps come nearer to its steady rate.")
+          "Runs the training for `steps` steps alone in a fresh process and discards the result. Start-up and "
+          "evaluations of the "
+          "training count in, so more steps come nearer to its steady rate. Needs a training that tells steps and "
+          "tokens in its "
+          "output `summary`, as `train` does.")
       .example("local cost = base:training_cost { data = text.train, training = col.train { steps = 100 } }")
       .measured()
       .random()
       .input("model", "model", "what is trained")
       .input("data", "tokens", "the training text")
+      .optional_input("valid", "tokens", "the text of evaluations while training")
       .output("seconds_per_step", "scalar", "wall time")
+      .output("tokens_per_second", "scalar", "tokens read in training")
       .output("peak_memory", "scalar", "of the process")
       .param(recipe("training", "model", "the training; its steps are replaced"))
       .param(integer("steps", "steps that are run").range(1, std::nullopt).fall_back(5))

@@ -16,7 +16,9 @@ Field scalar(double value, std::int64_t n, const std::string& unit, Better bette
   return to_field(Scalar{value, n, {}, unit, better, {}});
 }
 
-double share(double part, double whole) { return whole > 0 ? part / whole : 0; }
+double share(double part, double whole) {
+  return whole > 0 ? part / whole : 0;
+}
 
 Value size(OpContext& context) {
   const Model model = Model::from_field(context.input("model"));
@@ -33,9 +35,12 @@ Value size(OpContext& context) {
   value.fields["nonzero"] = scalar(static_cast<double>(counts.nonzero), counts.all, "", Better::lower);
   value.fields["trainable"] = scalar(static_cast<double>(counts.trainable), counts.all, "", Better::lower);
   value.fields["trainable_percent"] =
-      scalar(percent * share(static_cast<double>(counts.trainable), static_cast<double>(counts.all)), counts.all, "%", Better::lower);
-  value.fields["site_sparsity"] = scalar(share(static_cast<double>(zeros), static_cast<double>(masked)), masked, "", Better::higher);
-  value.fields["model_sparsity"] = scalar(share(static_cast<double>(zeros), static_cast<double>(counts.all)), counts.all, "", Better::higher);
+      scalar(percent * share(static_cast<double>(counts.trainable), static_cast<double>(counts.all)), counts.all, "%",
+             Better::lower);
+  value.fields["site_sparsity"] =
+      scalar(share(static_cast<double>(zeros), static_cast<double>(masked)), masked, "", Better::higher);
+  value.fields["model_sparsity"] =
+      scalar(share(static_cast<double>(zeros), static_cast<double>(counts.all)), counts.all, "", Better::higher);
   value.fields["stored_bytes"] = scalar(static_cast<double>(bytes), counts.all, "B", Better::lower);
   return value;
 }
@@ -75,8 +80,11 @@ Value efficiency(OpContext& context) {
   const Scalar accuracy = scalar_from(context.input("accuracy"));
   const Scalar work = scalar_from(context.input("flops"));
   const Scalar parameters = scalar_from(context.input("parameters"));
-  if (!(work.value > 0) || !(parameters.value > 0)) {
-    throw Error(ErrorKind::input, "efficiency: FLOPs and parameters must be above zero");
+  for (const auto& [name, value] :
+       {std::pair{"accuracy", accuracy.value}, {"flops", work.value}, {"parameters", parameters.value}}) {
+    if (value > 0) continue;
+    throw Error(ErrorKind::input,
+                std::string("the input '") + name + "' (" + Json(value).dump() + ") must be above zero");
   }
   const double result = accuracy.value / (work.value * parameters.value);
   Value value;
@@ -89,9 +97,12 @@ void declare_size(Registrar& registrar) {
   registrar.op("size")
       .doc(
           "Counts a model's parameters and bytes.\n"
-          "parameters: elements of all weights (masked zeros count) and of adapters; nonzero: those that are not zero, counted by "
-          "zeros (\"nominal\"); trainable: what a training would change. site_sparsity is the share of masked zeros among the "
-          "elements of the masked sites, model_sparsity among all parameters. stored_bytes: the bytes of all tensors as they lie "
+          "parameters: elements of all weights (masked zeros count) and of adapters; nonzero: those that are not zero, "
+          "counted by "
+          "zeros (\"nominal\"); trainable: what a training would change. site_sparsity is the share of masked zeros "
+          "among the "
+          "elements of the masked sites, model_sparsity among all parameters. stored_bytes: the bytes of all tensors "
+          "as they lie "
           "in the store, uncompressed: zeros take their place like any number.")
       .example("local size = model:size {}")
       .input("model", "model", "what is counted")
@@ -109,10 +120,16 @@ void declare_flops(Registrar& registrar) {
   registrar.op("flops")
       .doc(
           "Counts the floating-point operations of a forward pass, per token.\n"
-          "A multiply-add is two. A linear site costs 2 · rows · columns, its low-rank part and unmerged low-rank adapters 2 · r · "
-          "(rows + columns), a scale one an element, a convolution 2 · channels · width, a look-up nothing; the architecture adds "
-          "what no site accounts for (the scan, norms, gates). nominal leaves out products with masked zeros; executed counts what "
-          "the dense kernels compute, zeros included. masked_share is the part of executed that masks touch at all: no mask on "
+          "A multiply-add is two. A linear site costs 2 · rows · columns, its low-rank part and, where it has no mask, "
+          "unmerged "
+          "low-rank adapters 2 · r · (rows + columns), a scale, a bias and a norm's weight one an element, a "
+          "convolution 2 · "
+          "channels · width, a look-up nothing; the architecture adds what no site accounts for (the scan, norms, "
+          "gates). What "
+          "is done once a pass to form a weight is left out. nominal leaves out products with masked zeros; executed "
+          "counts what "
+          "the dense kernels compute, zeros included. masked_share is the part of executed that masks touch at all: no "
+          "mask on "
           "these sites can save more.")
       .example("local cost = model:flops { length = 256 }")
       .input("model", "model", "what is counted")
@@ -129,7 +146,8 @@ void declare_efficiency(Registrar& registrar) {
       .doc(
           "Accuracy for what it costs: accuracy / (FLOPs per token · parameters).\n"
           "It grows without bound as models become empty, so it is to be read beside a unigram model's.")
-      .example("local e = col.efficiency { accuracy = quality.accuracy, flops = cost.executed, parameters = size.nonzero }")
+      .example(
+          "local e = col.efficiency { accuracy = quality.accuracy, flops = cost.executed, parameters = size.nonzero }")
       .input("accuracy", "scalar", "the task's accuracy")
       .input("flops", "scalar", "FLOPs per token")
       .input("parameters", "scalar", "parameters")
