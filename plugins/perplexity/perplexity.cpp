@@ -12,9 +12,10 @@ namespace colonnade {
 namespace {
 
 // Standard error of a ratio of sums over windows (a mean weighted by tokens), by linearisation.
-double ratio_error(const std::vector<double>& means, const std::vector<std::int64_t>& weights, double overall) {
+std::optional<double> ratio_error(const std::vector<double>& means, const std::vector<std::int64_t>& weights,
+                                  double overall) {
   const auto count = static_cast<double>(means.size());
-  if (means.size() < 2) return 0;
+  if (means.size() < 2) return std::nullopt;
   double squares = 0, total = 0;
   for (std::size_t i = 0; i < means.size(); ++i) {
     const auto weight = static_cast<double>(weights[i]);
@@ -35,7 +36,8 @@ void score_windows(const Model& model, const Tensor& ids, std::int64_t first, st
   Tensor wanted = targets.to(at::kLong);
   Tensor nats = at::logsumexp(logits, -1) - logits.gather(-1, wanted.unsqueeze(-1)).squeeze(-1);
   if (!at::isfinite(nats).all().item<bool>()) {
-    throw Error(ErrorKind::input, "the model's logits are not finite; its weights hold a NaN or an infinity, or it diverged");
+    throw Error(ErrorKind::input,
+                "the model's logits are not finite; its weights hold a NaN or an infinity, or it diverged");
   }
   Tensor hits = (logits.argmax(-1) == wanted).to(at::kDouble);
   Tensor row_nats = nats.sum(-1);
@@ -54,8 +56,12 @@ void score_windows(const Model& model, const Tensor& ids, std::int64_t first, st
 
 }  // namespace
 
-double TextScore::nats_error() const { return ratio_error(window_nats, window_tokens, nats); }
-double TextScore::accuracy_error() const { return ratio_error(window_accuracy, window_tokens, accuracy); }
+std::optional<double> TextScore::nats_error() const {
+  return ratio_error(window_nats, window_tokens, nats);
+}
+std::optional<double> TextScore::accuracy_error() const {
+  return ratio_error(window_accuracy, window_tokens, accuracy);
+}
 
 TextScore score_text(const Model& model, const Tokens& tokens, std::int64_t length, std::int64_t batch,
                      const std::function<void(std::int64_t done, std::int64_t total)>& progress) {

@@ -17,14 +17,18 @@ Tokens first_tokens(Tokens tokens, std::int64_t count) {
 Value perplexity(OpContext& context) {
   const Model model = Model::from_field(context.input("model"));
   Tokens tokens = tokens_from(context.input("data"));
-  if (context.has_param("max_tokens")) tokens = first_tokens(std::move(tokens), context.param<std::int64_t>("max_tokens") + 1);
-  if (tokens.count() < 2) throw Error(ErrorKind::input, "perplexity: the text has fewer than two tokens, nothing can be scored");
-  const TextScore score = score_text(model, tokens, context.param<std::int64_t>("length"), context.param<std::int64_t>("batch"),
-                                     [&](std::int64_t done, std::int64_t total) { context.progress(done, total, "tokens"); });
+  if (context.has_param("max_tokens"))
+    tokens = first_tokens(std::move(tokens), context.param<std::int64_t>("max_tokens") + 1);
+  if (tokens.count() < 2)
+    throw Error(ErrorKind::input, "the input 'data' has fewer than two tokens, so that nothing can be scored");
+  const TextScore score =
+      score_text(model, tokens, context.param<std::int64_t>("length"), context.param<std::int64_t>("batch"),
+                 [&](std::int64_t done, std::int64_t total) { context.progress(done, total, "tokens"); });
   Scalar nats{score.nats, score.tokens, score.nats_error(), "nats", Better::lower, score.window_nats};
   Scalar accuracy{score.accuracy, score.tokens, score.accuracy_error(), "", Better::higher, score.window_accuracy};
   // The error of exp(x) to first order.
-  Scalar value{std::exp(score.nats), score.tokens, std::exp(score.nats) * score.nats_error(), "", Better::lower, {}};
+  Scalar value{std::exp(score.nats), score.tokens, {}, "", Better::lower, {}};
+  if (nats.standard_error) value.standard_error = value.value * *nats.standard_error;
   Value result;
   result.fields["perplexity"] = to_field(value);
   result.fields["nats"] = to_field(nats);
@@ -36,9 +40,12 @@ void register_plugin(Registrar& registrar) {
   registrar.op("perplexity")
       .doc(
           "How well a language model predicts a text, token by token.\n"
-          "The text is cut into windows of `length` tokens; every token but the text's first is scored once, given the tokens "
-          "before it in its window. nats is the mean of -log p (natural logarithm, float64), perplexity = exp(nats), accuracy "
-          "the share of tokens that were the likeliest. Standard errors come from the spread of the windows; per_example holds "
+          "The text is cut into windows of `length` tokens; every token but the text's first is scored once, given the "
+          "tokens "
+          "before it in its window. nats is the mean of -log p (natural logarithm, float64), perplexity = exp(nats), "
+          "accuracy "
+          "the share of tokens that were the likeliest. Standard errors come from the spread of the windows; "
+          "per_example holds "
           "the windows' means, so that comparisons can pair them.")
       .example("local quality = model:perplexity { data = text.test }")
       .input("model", "model", "the language model")
@@ -47,7 +54,9 @@ void register_plugin(Registrar& registrar) {
       .output("nats", "scalar", "mean of -log p a token")
       .output("accuracy", "scalar", "share of tokens that were the likeliest")
       .param(integer("length", "tokens in a window").range(1, std::nullopt).fall_back(256))
-      .param(integer("batch", "windows computed at once; does not change the result beyond rounding").range(1, std::nullopt).fall_back(16))
+      .param(integer("batch", "windows computed at once; does not change the result beyond rounding")
+                 .range(1, std::nullopt)
+                 .fall_back(16))
       .param(integer("max_tokens", "score only the first so many tokens").range(1, std::nullopt).optional())
       .work("max_tokens or 1000000")
       .run(perplexity);

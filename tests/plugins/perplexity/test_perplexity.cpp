@@ -1,0 +1,133 @@
+#include <catch2/catch.hpp>
+#include <cmath>
+
+#include "tests/support/plugins.h"
+#include "tests/support/small_model.h"
+
+extern "C" const colonnade::PluginDescriptor colonnade_plugin;
+
+namespace colonnade {
+
+namespace {
+
+using Catch::Matchers::Contains;
+
+Value score(const Model& model, const Tokens& text, Json params) {
+  register_linked_plugin(colonnade_plugin);
+  return small::run("perplexity/perplexity", std::move(params),
+                    {{"model", model.to_field()}, {"data", to_field(text)}});
+}
+
+Scalar scalar(const Value& value, const char* name) {
+  return scalar_from(value.at(name));
+}
+
+struct Reference {
+  std::vector<double> nats, hits, tokens;  // by window
+  double mean(const std::vector<double>& of) const {
+    double sum = 0, count = 0;
+    for (std::size_t i = 0; i < of.size(); ++i) {
+      sum += of[i] * tokens[i];
+      count += tokens[i];
+    }
+    return sum / count;
+  }
+};
+
+// One window at a time, by LibTorch's own cross entropy.
+Reference reference(const Model& model, const Tokens& text, std::int64_t length) {
+  Reference result;
+  for (std::int64_t start = 0; start + 1 < text.count(); start += length) {
+    const std::int64_t count = std::min(length, text.count() - 1 - start);
+    std::vector<std::int64_t> ids;
+    for (std::int64_t i = 0; i <= count; ++i) ids.push_back(text.id(start + i));
+    const Tensor all = at::from_blob(ids.data(), {count + 1}, at::TensorOptions().dtype(at::kLong)).clone();
+    Batch batch;
+    batch.tensors["ids"] = all.narrow(0, 0, count).unsqueeze(0);
+    const Tensor logits = model.forward(batch).to(at::kDouble)[0], targets = all.narrow(0, 1, count);
+    result.nats.push_back(at::cross_entropy_loss(logits, targets).item<double>());
+    result.hits.push_back((logits.argmax(-1) == targets).to(at::kDouble).mean().item<double>());
+    result.tokens.push_back(static_cast<double>(count));
+  }
+  return result;
+}
+
+}  // namespace
+
+TEST_CASE("every token but the first is scored once, in windows one after another") {
+  for (const char* dtype : {"f64", "f32"}) {
+    const double tolerance = std::string(dtype) == "f64" ? 1e-12 : 1e-6;
+    const Model model = small::make(dtype);
+    // 12 windows of 8 and one of 3; 12 whole ones; one window that is not full.
+    for (const std::int64_t count : {100, 97, 6}) {
+      const Tokens text = small::text(count);
+      const Reference expected = reference(model, text, 8);
+      const Value value = score(model, text, {{"length", 8}, {"batch", 5}});
+      const Scalar nats = scalar(value, "nats"), accuracy = scalar(value, "accuracy");
+      CHECK(nats.value == Approx(expected.mean(expected.nats)).epsilon(tolerance));
+      CHECK(accuracy.value == Approx(expected.mean(expected.hits)).epsilon(1e-12));
+      CHECK(scalar(value, "perplexity").value == Approx(std::exp(nats.value)).epsilon(1e-14));
+      CHECK(nats.n == count - 1);
+      REQUIRE(nats.per_example.size() == expected.nats.size());
+      for (std::size_t i = 0; i < expected.nats.size(); ++i) {
+        CHECK(nats.per_example[i] == Approx(expected.nats[i]).epsilon(tolerance));
+        CHECK(accuracy.per_example[i] == Approx(expected.hits[i]).epsilon(1e-12));
+      }
+    }
+  }
+}
+
+TEST_CASE("the result does not depend on the batch") {
+  const Model model = small::make("f32");
+  const Tokens text = small::text(500);
+  const double one = scalar(score(model, text, {{"length", 9}, {"batch", 1}}), "nats").value;
+  for (const int batch : {2, 7, 64}) {
+    CHECK(scalar(score(model, text, {{"length", 9}, {"batch", batch}}), "nats").value == Approx(one).epsilon(1e-6));
+  }
+}
+
+TEST_CASE("a model that knows nothing has the vocabulary's size as its perplexity") {
+  Model model = small::make();
+  SiteWeight& embedding = model.writable("embedding");
+  embedding.sparse = at::zeros_like(embedding.sparse);
+  const Value value = score(model, small::text(200), {{"length", 16}});
+  CHECK(scalar(value, "perplexity").value == Approx(small::vocabulary).epsilon(1e-12));
+  CHECK(*scalar(value, "nats").standard_error == Approx(0).margin(1e-12));
+}
+
+TEST_CASE("standard errors come from the spread of windows; a single window has none") {
+  const Model model = small::make();
+  const Tokens text = small::text(97);
+  const Value value = score(model, text, {{"length", 8}});
+  const Scalar nats = scalar(value, "nats");
+  double squares = 0;
+  for (const double each : nats.per_example) squares += (each - nats.value) * (each - nats.value);
+  // Windows of equal size: the standard error of their mean.
+  CHECK(*nats.standard_error == Approx(std::sqrt(squares / 11 / 12)).epsilon(1e-12));
+  CHECK(*scalar(value, "perplexity").standard_error == Approx(std::exp(nats.value) * *nats.standard_error));
+  CHECK(scalar(value, "accuracy").standard_error.has_value());
+  const Value single = score(model, text, {{"length", 96}});
+  for (const char* name : {"nats", "accuracy", "perplexity"})
+    CHECK_FALSE(scalar(single, name).standard_error.has_value());
+}
+
+TEST_CASE("max_tokens scores the beginning of a text") {
+  const Model model = small::make();
+  const Value part = score(model, small::text(300), {{"length", 8}, {"max_tokens", 50}});
+  CHECK(scalar(part, "nats").n == 50);
+  CHECK(scalar(part, "nats").value == scalar(score(model, small::text(51), {{"length", 8}}), "nats").value);
+  CHECK(scalar(score(model, small::text(30), {{"max_tokens", 50}}), "nats").n == 29);
+}
+
+TEST_CASE("texts without a token to score and models that are not finite are errors") {
+  const Model model = small::make();
+  CHECK_THAT(small::error_of([&] { score(model, small::text(1), Json::object()); }),
+             Contains("op perplexity/perplexity: the input 'data' has fewer than two tokens"));
+  // Finite weights whose products are not.
+  Model large = small::make("f32");
+  large.writable("norm_f").sparse.fill_(3e38);
+  CHECK_THAT(small::error_of([&] { score(large, small::text(50), Json::object()); }),
+             Contains("the model's logits are not finite"));
+}
+
+}  // namespace colonnade
