@@ -32,6 +32,8 @@ const Estimates::Past& Estimates::past_of(const OpSchema& schema) {
   std::vector<const Trace*> traces = store_.traces_of(schema.id());
   const std::size_t count = std::min(traces.size(), kRecentTraces);
   for (auto trace = traces.end() - static_cast<std::ptrdiff_t>(count); trace != traces.end(); ++trace) {
+    // A trace that was copied for its value alone, as replay does, says nothing of what it cost.
+    if (!(*trace)->key_record.is_object()) continue;
     const Json params = (*trace)->key_record.value("params", Json::object());
     past.any = true;
     past.peak_memory = std::max(past.peak_memory, static_cast<double>((*trace)->peak_memory));

@@ -1,3 +1,4 @@
+#include "kernel/store/files.h"
 #include "kernel/study/execute.h"
 
 #include <fmt/format.h>
@@ -74,7 +75,8 @@ RunOutcome finished_outcome(const RunFolder& folder, const RunHistory& history) 
 
 std::optional<RunOutcome> find_finished(const PreparedStudy& prepared, const StudyLock& lock) {
   const auto folder = find_run(prepared.project.runs_folder(), lock.id);
-  if (!folder) return std::nullopt;
+  // A damaged lock is mended on the longer way.
+  if (!folder || read_file_if_there(folder->lock()) != lock_text(lock.document)) return std::nullopt;
   RunHistory history;
   for (const Json& event : read_journal(folder->journal()).events) history.apply(event);
   if (!is_finished(*folder, history, *prepared.catalogue)) return std::nullopt;
@@ -139,7 +141,9 @@ RunOutcome execute_study(PreparedStudy& prepared, const DisplayFactory& make_dis
   Recorder recorder(*journal, display.get());
   // Another process may have finished it between the first look and the lock.
   if (is_finished(outcome.folder, recorder.history(), *prepared.catalogue)) {
-    return finished_outcome(outcome.folder, recorder.history());
+    RunOutcome finished = finished_outcome(outcome.folder, recorder.history());
+    finished.messages = outcome.messages;
+    return finished;
   }
   recorder.start({arm_names(prepared.study->description()), prepared.seeds, prepared.host.workers, prepared.plugins,
                   prepared.settings.study_folder});
