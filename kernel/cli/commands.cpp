@@ -12,6 +12,7 @@
 #include "colonnade/error.h"
 #include "colonnade/version.h"
 #include "kernel/cli/output.h"
+#include "kernel/study/hints.h"
 
 namespace colonnade::host {
 namespace {
@@ -50,15 +51,16 @@ const CLI::App* deepest_parsed(const CLI::App& app) {
   const std::string name = extra.substr(0, extra.find('='));
   const bool has_commands = !visible_commands(*command).empty();
   if (extra.starts_with("-")) {
-    throw Error(ErrorKind::usage,
-                fmt::format("unknown option '{}'{}; '{} --help' lists them", name,
-                            did_you_mean(name, option_names(*command)),
-                            command == &app ? "colonnade" : "colonnade " + command->get_name()));
+    throw Error(ErrorKind::usage, fmt::format("unknown option '{}'{}", name,
+                                              then(did_you_mean(name, option_names(*command)),
+                                                   fmt::format("'colonnade{} --help' lists them",
+                                                               command == &app ? "" : " " + command->get_name()))));
   }
   if (has_commands) {
     const auto known = visible_commands(*command);
-    throw Error(ErrorKind::usage, fmt::format("unknown command '{}'{}; commands: {}", extra, did_you_mean(extra, known),
-                                              fmt::join(known, ", ")));
+    throw Error(ErrorKind::usage,
+                fmt::format("unknown command '{}'{}", extra,
+                            then(did_you_mean(extra, known), fmt::format("commands: {}", fmt::join(known, ", ")))));
   }
   throw Error(ErrorKind::usage, fmt::format("{}: '{}' is one argument too many; see 'colonnade {} --help'",
                                             command->get_name(), extra, command->get_name()));
@@ -66,10 +68,13 @@ const CLI::App* deepest_parsed(const CLI::App& app) {
 
 int exit_code(ErrorKind kind) {
   switch (kind) {
-    case ErrorKind::usage: return exit_usage;
-    case ErrorKind::environment: return exit_environment;
+    case ErrorKind::usage:
+      return exit_usage;
+    case ErrorKind::environment:
+      return exit_environment;
     case ErrorKind::input:
-    case ErrorKind::op: return exit_trials_failed;
+    case ErrorKind::op:
+      return exit_trials_failed;
   }
   return exit_environment;
 }
@@ -119,8 +124,8 @@ std::vector<std::string> Commands::with_set_options(std::vector<std::string> arg
     const std::string& argument = arguments[i];
     const auto equals = argument.find('=');
     const std::string option = argument.substr(0, equals);
-    const bool is_setting = option.starts_with("--") && option.size() > 2 &&
-                            std::find(known.begin(), known.end(), option) == known.end();
+    const bool is_setting =
+        option.starts_with("--") && option.size() > 2 && std::find(known.begin(), known.end(), option) == known.end();
     if (!is_setting) {
       result.push_back(argument);
       continue;
@@ -130,7 +135,8 @@ std::vector<std::string> Commands::with_set_options(std::vector<std::string> arg
     std::replace(setting.begin(), setting.end(), '-', '_');
     std::string value = "false";
     if (!disables) {
-      const bool has_value = equals != std::string::npos || (i + 1 < arguments.size() && !arguments[i + 1].starts_with("--"));
+      const bool has_value =
+          equals != std::string::npos || (i + 1 < arguments.size() && !arguments[i + 1].starts_with("--"));
       if (!has_value) {
         throw Error(ErrorKind::usage, fmt::format("'{}' is no option{}, and as a setting it needs a value", option,
                                                   did_you_mean(option, known)));
@@ -154,9 +160,9 @@ int Commands::run(std::vector<std::string> arguments) {
     return app_.exit(success);
   } catch (const CLI::ParseError& error) {
     const CLI::App* command = deepest_parsed(app_);
-    throw Error(ErrorKind::usage, fmt::format("{}{}; see 'colonnade{} --help'",
-                                              command == &app_ ? "" : command->get_name() + ": ", error.what(),
-                                              command == &app_ ? "" : " " + command->get_name()));
+    throw Error(ErrorKind::usage,
+                fmt::format("{}{}; see 'colonnade{} --help'", command == &app_ ? "" : command->get_name() + ": ",
+                            error.what(), command == &app_ ? "" : " " + command->get_name()));
   }
   if (!chosen_) {
     const CLI::App* command = deepest_parsed(app_);

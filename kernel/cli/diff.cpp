@@ -22,7 +22,8 @@ void print_parts(const char* title, const std::vector<KeyDifference>& difference
   if (differences.empty()) return;
   TextTable table({title, "first", "second"});
   for (const KeyDifference& difference : differences) {
-    table.add({difference.part, short_text(difference.before, most_value_text), short_text(difference.after, most_value_text)});
+    table.add({difference.part, short_text(difference.before, most_value_text),
+               short_text(difference.after, most_value_text)});
   }
   say("{}\n", table.text());
 }
@@ -39,7 +40,8 @@ void print_nodes(const RunDifference& difference) {
     const std::string second = pair.second ? pair.second->short_name() : "-";
     if (pair.differences.empty()) table.add({first, second, pair.first && pair.second ? "" : "only in one", "", ""});
     for (const KeyDifference& part : pair.differences) {
-      table.add({first, second, part.part, short_text(part.before, most_value_text), short_text(part.after, most_value_text)});
+      table.add({first, second, part.part, short_text(part.before, most_value_text),
+                 short_text(part.after, most_value_text)});
     }
   }
   for (const NodePair& pair : difference.other_contents) {
@@ -61,8 +63,12 @@ void print_metrics(const RunDifference& difference, bool all) {
     }
     const bool both = metric.first && metric.second;
     table.add({metric.arm, std::to_string(metric.seed), metric.name,
-               metric.first ? short_number(*metric.first) : metric.first_text.empty() ? "-" : metric.first_text,
-               metric.second ? short_number(*metric.second) : metric.second_text.empty() ? "-" : metric.second_text,
+               metric.first                ? short_number(*metric.first)
+               : metric.first_text.empty() ? "-"
+                                           : metric.first_text,
+               metric.second                ? short_number(*metric.second)
+               : metric.second_text.empty() ? "-"
+                                            : metric.second_text,
                both ? fmt::format("{:+.6g}", *metric.second - *metric.first) : ""});
   }
   if (!table.empty()) say("{}", table.text());
@@ -71,7 +77,8 @@ void print_metrics(const RunDifference& difference, bool all) {
 
 Json parts_json(const std::vector<KeyDifference>& differences) {
   Json list = Json::array();
-  for (const KeyDifference& d : differences) list.push_back({{"part", d.part}, {"first", d.before}, {"second", d.after}});
+  for (const KeyDifference& d : differences)
+    list.push_back({{"part", d.part}, {"first", d.before}, {"second", d.after}});
   return list;
 }
 
@@ -131,8 +138,8 @@ int diff(const DiffOptions& options) {
 
 void add_diff_command(Commands& commands) {
   const auto options = std::make_shared<DiffOptions>();
-  CLI::App& command = commands.add("diff", "Compare two runs: settings, code, nodes, metrics", "colonnade diff 1a2b3c4d last",
-                                   [options] { return diff(*options); });
+  CLI::App& command = commands.add("diff", "Compare two runs: settings, code, nodes, metrics",
+                                   "colonnade diff 1a2b3c4d last", [options] { return diff(*options); });
   command.add_option("first", options->first, "A run: its name, id, folder, its study's name, or 'last'")->required();
   command.add_option("second", options->second, "Another")->required();
   command.add_flag("--all", options->all, "List metrics that are identical too");

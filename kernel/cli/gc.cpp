@@ -59,8 +59,8 @@ int gc(const GcOptions& options) {
     return 0;
   }
   say("{} {} blobs ({}) and {} checkpoints that none of {} runs reaches; {} blobs ({}) stay\n",
-             options.dry_run ? "would remove" : "removed", garbage.blobs, human_bytes(static_cast<double>(garbage.bytes)),
-             garbage.checkpoints, runs.size(), garbage.kept_blobs, human_bytes(static_cast<double>(garbage.kept_bytes)));
+      options.dry_run ? "would remove" : "removed", garbage.blobs, human_bytes(static_cast<double>(garbage.bytes)),
+      garbage.checkpoints, runs.size(), garbage.kept_blobs, human_bytes(static_cast<double>(garbage.kept_bytes)));
   return 0;
 }
 

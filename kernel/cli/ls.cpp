@@ -29,7 +29,8 @@ Listed look_at(const RunFolder& folder) {
   const JournalContents contents = read_journal(folder.journal());
   for (const Json& event : contents.events) {
     const std::string kind = event.value("event", "");
-    const bool wanted = kind != "found" && kind != "computed" && kind != "failed" && kind != "trial" && kind != "decision";
+    const bool wanted =
+        kind != "found" && kind != "computed" && kind != "failed" && kind != "trial" && kind != "decision";
     if (wanted) listed.history.apply(event);
     listed.history.last = event.value("time", listed.history.last);
   }

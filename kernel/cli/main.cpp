@@ -1,3 +1,5 @@
 #include "kernel/cli/commands.h"
 
-int main(int argc, char** argv) { return colonnade::host::run_command_line(argc, argv); }
+int main(int argc, char** argv) {
+  return colonnade::host::run_command_line(argc, argv);
+}

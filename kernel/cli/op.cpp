@@ -16,15 +16,24 @@ struct OpOptions : CommonOptions {
 
 std::string type_name(ParamType type) {
   switch (type) {
-    case ParamType::boolean: return "boolean";
-    case ParamType::integer: return "integer";
-    case ParamType::real: return "real";
-    case ParamType::string: return "string";
-    case ParamType::choice: return "choice";
-    case ParamType::path: return "path";
-    case ParamType::list: return "list";
-    case ParamType::recipe: return "recipe";
-    case ParamType::sites: return "sites";
+    case ParamType::boolean:
+      return "boolean";
+    case ParamType::integer:
+      return "integer";
+    case ParamType::real:
+      return "real";
+    case ParamType::string:
+      return "string";
+    case ParamType::choice:
+      return "choice";
+    case ParamType::path:
+      return "path";
+    case ParamType::list:
+      return "list";
+    case ParamType::recipe:
+      return "recipe";
+    case ParamType::sites:
+      return "sites";
   }
   return "";
 }
@@ -52,15 +61,21 @@ std::string default_text(const Param& param) {
 
 std::string class_text(const OpSchema& schema) {
   switch (schema.op_class) {
-    case OpClass::bitwise: return "bitwise: the same inputs give the same bytes";
-    case OpClass::tolerant: return fmt::format("tolerant: results agree within {} (relative)", schema.epsilon);
-    case OpClass::stochastic: return "stochastic: results may differ";
-    case OpClass::measured: return "measured: a property of this machine; runs alone, never evicted";
+    case OpClass::bitwise:
+      return "bitwise: the same inputs give the same bytes";
+    case OpClass::tolerant:
+      return fmt::format("tolerant: results agree within {} (relative)", schema.epsilon);
+    case OpClass::stochastic:
+      return "stochastic: results may differ";
+    case OpClass::measured:
+      return "measured: a property of this machine; runs alone, never evicted";
   }
   return "";
 }
 
-std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+std::string first_line(const std::string& text) {
+  return text.substr(0, text.find('\n'));
+}
 
 std::string indented(const std::string& text) {
   std::string result = "  ";
@@ -75,7 +90,7 @@ void print_op(const OpSchema& schema) {
   say("{}, version {}\n\n{}\n\n{}\n", schema.id(), schema.version, schema.doc, class_text(schema));
   if (schema.random) {
     say("draws random numbers{}: takes seed = n and stream = n beside its parameters\n",
-               schema.fixed_stream ? ", the same ones at every occurrence" : "");
+        schema.fixed_stream ? ", the same ones at every occurrence" : "");
   }
   TextTable inputs({"input", "type", "", "what"});
   for (const InputSpec& input : schema.inputs) {
@@ -85,7 +100,9 @@ void print_op(const OpSchema& schema) {
   if (!inputs.empty()) say("\n{}", inputs.text());
   TextTable params({"parameter", "type", "default", "allowed", "what"});
   for (const Param& param : schema.params) {
-    const std::string searched = param.search == Search::no ? "" : param.search == Search::log ? " (searched, log)" : " (searched)";
+    const std::string searched = param.search == Search::no    ? ""
+                                 : param.search == Search::log ? " (searched, log)"
+                                                               : " (searched)";
     params.add({param.name, type_text(param), default_text(param), range_text(param), param.doc + searched});
   }
   if (!params.empty()) say("\n{}", params.text());

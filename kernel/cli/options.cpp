@@ -20,13 +20,17 @@ fs::path user_cache_folder() {
 }  // namespace
 
 void CommonOptions::declare_project(CLI::App& command) {
-  command.add_option("--project", project, "The project's folder (default: the nearest one upwards that has .colonnade)");
+  command.add_option("--project", project,
+                     "The project's folder (default: the nearest one upwards that has .colonnade)");
 }
 
-void CommonOptions::declare_json(CLI::App& command) { command.add_flag("--json", json, "Print JSON for programs"); }
+void CommonOptions::declare_json(CLI::App& command) {
+  command.add_flag("--json", json, "Print JSON for programs");
+}
 
 void CommonOptions::declare_plugins(CLI::App& command) {
-  command.add_option("--plugin", plugins, "A plugin file, or a folder of them, that goes before all others (repeatable)")
+  command
+      .add_option("--plugin", plugins, "A plugin file, or a folder of them, that goes before all others (repeatable)")
       ->expected(1)
       ->take_all();
 }

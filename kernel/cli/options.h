@@ -40,7 +40,8 @@ struct StudyOptions : CommonOptions {
   PreparedStudy prepare(const Project& in_project) const;
 };
 
-// The catalogue that a run's plugins are found in: those that it was given, as far as they are still there, after `plugins`.
+// The catalogue that a run's plugins are found in: those that it was given, as far as they are still there, after
+// `plugins`.
 std::unique_ptr<Catalogue> catalogue_for(const Project& project, const RunRecord& run,
                                          const std::vector<std::string>& plugins);
 

@@ -53,9 +53,13 @@ std::string TextTable::text() const {
   return text;
 }
 
-void write_out(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); }
+void write_out(std::string_view text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+}
 
-void write_error(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stderr); }
+void write_error(std::string_view text) {
+  std::fwrite(text.data(), 1, text.size(), stderr);
+}
 
 void print_json(const Json& document) {
   say("{}\n", document.dump(2, ' ', false, Json::error_handler_t::replace));
@@ -66,17 +70,20 @@ std::string human_time(std::int64_t unix_seconds) {
   const std::time_t time = unix_seconds;
   std::tm parts{};
   ::localtime_r(&time, &parts);
-  return fmt::format("{:04}-{:02}-{:02} {:02}:{:02}", parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday, parts.tm_hour,
-                     parts.tm_min);
+  return fmt::format("{:04}-{:02}-{:02} {:02}:{:02}", parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday,
+                     parts.tm_hour, parts.tm_min);
 }
 
 std::string short_text(const Json& value, std::size_t most) {
-  std::string text = value.is_string() ? value.get<std::string>() : value.dump(-1, ' ', false, Json::error_handler_t::replace);
+  std::string text =
+      value.is_string() ? value.get<std::string>() : value.dump(-1, ' ', false, Json::error_handler_t::replace);
   std::replace(text.begin(), text.end(), '\n', ' ');
   if (text.size() > most) text = text.substr(0, most - 3) + "...";
   return text;
 }
 
-std::string short_number(double value) { return fmt::format("{:.6g}", value); }
+std::string short_number(double value) {
+  return fmt::format("{:.6g}", value);
+}
 
 }  // namespace colonnade::host

@@ -25,7 +25,8 @@ class TextTable {
   std::vector<std::string> headings_;
 };
 
-// To stdout and stderr. A reader that goes away, or a full disk, is no reason to stop: `run_command_line` looks at the end.
+// To stdout and stderr. A reader that goes away, or a full disk, is no reason to stop: `run_command_line` looks at the
+// end.
 void write_out(std::string_view text);
 void write_error(std::string_view text);
 template <typename... Arguments>
@@ -38,7 +39,7 @@ void say_error(fmt::format_string<Arguments...> format, Arguments&&... arguments
 }
 
 void print_json(const Json& document);
-std::string human_time(std::int64_t unix_seconds);  // local, to the minute
+std::string human_time(std::int64_t unix_seconds);            // local, to the minute
 std::string short_text(const Json& value, std::size_t most);  // one line, cut with "..."
 std::string short_number(double value);
 

@@ -17,9 +17,12 @@ using Status = NodeForecast::Status;
 
 std::string_view status_name(Status status) {
   switch (status) {
-    case Status::found: return "found";
-    case Status::to_compute: return "to compute";
-    case Status::unknown: return "not known yet";
+    case Status::found:
+      return "found";
+    case Status::to_compute:
+      return "to compute";
+    case Status::unknown:
+      return "not known yet";
   }
   return "";
 }
@@ -142,13 +145,18 @@ std::string shared_by(const std::set<std::string>& arms) {
 void print_plan(const Plan& plan) {
   TextTable nodes({"node", "users", "arms", "state", "time", "disk"});
   for (const NodeForecast& node : plan.nodes) {
-    const std::string name = node.node->label.empty() ? node.node->short_name()
-                                                      : fmt::format("{} ({})", node.node->short_name(), node.node->label);
+    const std::string name = node.node->label.empty()
+                                 ? node.node->short_name()
+                                 : fmt::format("{} ({})", node.node->short_name(), node.node->label);
     const bool found = node.status == Status::found;
     nodes.add({name, std::to_string(node.users), shared_by(plan.arms_of.at(node.node.get())),
                std::string(status_name(node.status)),
-               found ? "-" : node.seconds ? human_seconds(*node.seconds) : "unknown",
-               found ? "-" : node.bytes ? human_bytes(*node.bytes) : "unknown"});
+               found          ? "-"
+               : node.seconds ? human_seconds(*node.seconds)
+                              : "unknown",
+               found        ? "-"
+               : node.bytes ? human_bytes(*node.bytes)
+                            : "unknown"});
   }
   TextTable shares({"arm", "nodes", "adds", "time", "disk"});
   for (const Share& share : plan.shares) {
@@ -161,10 +169,13 @@ void print_plan(const Plan& plan) {
   say("time: {} of computing; {} workers share it\n", seconds_text(plan.seconds, open), plan.workers);
   say("disk: {}\n", bytes_text(plan.bytes, open));
   if (plan.seconds.unknown) say("what is unknown has not been computed on this machine yet; run the pilot first\n");
-  for (const std::string& arm : plan.adaptive) say("arm {} goes on depending on values; only its first step is counted\n", arm);
+  for (const std::string& arm : plan.adaptive)
+    say("arm {} goes on depending on values; only its first step is counted\n", arm);
 }
 
-Json total_json(const Total& total) { return {{"known", total.sum}, {"unknown", total.unknown}}; }
+Json total_json(const Total& total) {
+  return {{"known", total.sum}, {"unknown", total.unknown}};
+}
 
 void print_plan_json(const Plan& plan) {
   Json nodes = Json::array();

@@ -7,6 +7,7 @@
 #include "kernel/cli/commands.h"
 #include "kernel/cli/options.h"
 #include "kernel/cli/output.h"
+#include "kernel/study/hints.h"
 
 namespace colonnade::host {
 namespace {
@@ -61,8 +62,9 @@ int plugin_info(const PluginOptions& options) {
   if (!plugin) {
     std::vector<std::string> names;
     for (const PluginInfo& known : catalogue->plugins()) names.push_back(known.name);
-    throw Error(ErrorKind::usage, fmt::format("no plugin '{}'{}; 'colonnade plugin list' names those that were found",
-                                              options.name, did_you_mean(options.name, names)));
+    throw Error(ErrorKind::usage, fmt::format("no plugin '{}'{}", options.name,
+                                              then(did_you_mean(options.name, names),
+                                                   "'colonnade plugin list' names those that were found")));
   }
   if (options.json) {
     print_json(plugin_json(*plugin));
@@ -70,8 +72,8 @@ int plugin_info(const PluginOptions& options) {
   }
   const Stamp& stamp = plugin->stamp;
   say("{} {}\nfile      {} ({})\nhash      {}\nbuilt     {}, C++ {}, SDK ABI {}, LibTorch {}\n", plugin->name,
-             stamp.version, plugin->file.string(), plugin->origin, plugin->binary.hex(), stamp.compiler, stamp.standard,
-             stamp.abi, stamp.torch);
+      stamp.version, plugin->file.string(), plugin->origin, plugin->binary.hex(), stamp.compiler, stamp.standard,
+      stamp.abi, stamp.torch);
   if (!stamp.requires_plugins.empty()) say("requires  {}\n", fmt::join(stamp.requires_plugins, ", "));
   if (!stamp.extends_plugins.empty()) say("extends   {}\n", fmt::join(stamp.extends_plugins, ", "));
   for (const auto& file : plugin->shadowed) say("shadows   {}\n", file.string());
@@ -92,11 +94,12 @@ void add_plugin_command(Commands& commands) {
   CLI::App& list = commands.add_to(group, "list", "List the plugins that were found, disabled ones with their reason",
                                    "colonnade plugin list", [list_options] { return list_plugins(*list_options); });
   const auto info_options = std::make_shared<PluginOptions>();
-  CLI::App& info = commands.add_to(group, "info", "Show where a plugin lies, how it was built and what it offers",
-                                   "colonnade plugin info metrics", [info_options] { return plugin_info(*info_options); });
+  CLI::App& info =
+      commands.add_to(group, "info", "Show where a plugin lies, how it was built and what it offers",
+                      "colonnade plugin info metrics", [info_options] { return plugin_info(*info_options); });
   info.add_option("name", info_options->name, "The plugin's name")->required();
-  for (const auto& [command, options] : {std::pair<CLI::App*, CommonOptions*>{&list, list_options.get()},
-                                         {&info, info_options.get()}}) {
+  for (const auto& [command, options] :
+       {std::pair<CLI::App*, CommonOptions*>{&list, list_options.get()}, {&info, info_options.get()}}) {
     options->declare_plugins(*command);
     options->declare_project(*command);
     options->declare_json(*command);

@@ -18,7 +18,9 @@ struct ReplayCommandOptions : CommonOptions {
   int workers = 0;
 };
 
-std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+std::string first_line(const std::string& text) {
+  return text.substr(0, text.find('\n'));
+}
 
 std::string detail_of(const NodeVerdict& node) {
   if (!node.message.empty()) return first_line(node.message);
@@ -50,7 +52,7 @@ void print_findings(const RunRecord& run, const ReplayFindings& findings) {
   say("{}\n{}: {}\n", table.text(), run.folder.name(), summary(findings));
   if (const NodeVerdict* first = findings.first_diverged) {
     say("first to diverge: {} ({}), written at {}: {}\n", first->node->short_name(), first->node->op,
-               first->node->where, detail_of(*first));
+        first->node->where, detail_of(*first));
   }
   if (findings.agrees()) say("replayed: every value that can be compared came out as recorded\n");
 }
@@ -74,19 +76,20 @@ void print_findings_json(const RunRecord& run, const ReplayFindings& findings) {
                      {"message", node.message},
                      {"seconds", node.seconds}});
   }
-  print_json({{"run", run.folder.name()},
-              {"changes", changes},
-              {"damage", damage},
-              {"nodes", nodes},
-              {"first_diverged", findings.first_diverged ? Json(findings.first_diverged->node->structure.hex()) : Json()},
-              {"agrees", findings.agrees()}});
+  print_json(
+      {{"run", run.folder.name()},
+       {"changes", changes},
+       {"damage", damage},
+       {"nodes", nodes},
+       {"first_diverged", findings.first_diverged ? Json(findings.first_diverged->node->structure.hex()) : Json()},
+       {"agrees", findings.agrees()}});
 }
 
 int replay(const ReplayCommandOptions& options) {
   const Project project = options.find();
   const RunRecord run = read_run(resolve_run(project.runs_folder(), options.run));
   const auto catalogue = catalogue_for(project, run, options.plugins);
-  const auto progress = ProgressDisplay::create(progress_options(options.json ? nullptr : stderr));
+  const auto progress = ProgressDisplay::create(progress_options(stderr));
   ReplayOptions replay_options;
   replay_options.arm = options.arm;
   replay_options.workers = options.workers > 0 ? options.workers : std::max(1U, std::thread::hardware_concurrency());
@@ -106,11 +109,13 @@ int replay(const ReplayCommandOptions& options) {
 void add_replay_command(Commands& commands) {
   const auto options = std::make_shared<ReplayCommandOptions>();
   CLI::App& command = commands.add(
-      "replay", "Evaluate a run again in an empty store and compare every value with the recorded one (exit 1 if any diverges)",
+      "replay",
+      "Evaluate a run again in an empty store and compare every value with the recorded one (exit 1 if any diverges)",
       "colonnade replay last --arm all", [options] { return replay(*options); });
   command.add_option("run", options->run, "A run: its name, id, folder, its study's name, or 'last'")->required();
   command.add_option("--arm", options->arm, "Only what this arm needs");
-  command.add_option("--workers", options->workers, "Processes that evaluate (default: one a core)")->check(CLI::Range(1, 1024));
+  command.add_option("--workers", options->workers, "Processes that evaluate (default: one a core)")
+      ->check(CLI::Range(1, 1024));
   options->declare_plugins(command);
   options->declare_project(command);
   options->declare_json(command);

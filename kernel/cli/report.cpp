@@ -33,8 +33,9 @@ int report(const ReportOptions& options) {
 
 void add_report_command(Commands& commands) {
   const auto options = std::make_shared<ReportOptions>();
-  CLI::App& command = commands.add("report", "Write a run's tables, figures and report again, from its journal and the store",
-                                   "colonnade report last", [options] { return report(*options); });
+  CLI::App& command =
+      commands.add("report", "Write a run's tables, figures and report again, from its journal and the store",
+                   "colonnade report last", [options] { return report(*options); });
   command.add_option("run", options->run, "A run: its name, id, folder, its study's name, or 'last'")->required();
   command.add_flag("--no-plots", options->no_plots, "Leave the figures as they are");
   options->declare_project(command);

@@ -58,7 +58,7 @@ int run(const StudyOptions& options) {
   print_outcome(outcome, options.json);
   if (outcome.failed_trials == 0) return 0;
   say_error("colonnade: {} trial{} failed; the report says why, and the same command tries again\n",
-             outcome.failed_trials, outcome.failed_trials == 1 ? "" : "s");
+            outcome.failed_trials, outcome.failed_trials == 1 ? "" : "s");
   return 1;
 }
 
@@ -66,11 +66,11 @@ int run(const StudyOptions& options) {
 
 void add_run_command(Commands& commands) {
   const auto options = std::make_shared<StudyOptions>();
-  CLI::App& command = commands.add(
-      "run", "Evaluate a study, go on with its interrupted run, or print its finished one",
-      "colonnade run studies/quickstart --profile pilot --set text.path=my-text\n  colonnade run studies/quickstart --epochs 2"
-      " --disable-visualization   (any setting can be written as an option)",
-      [options] { return run(*options); });
+  CLI::App& command = commands.add("run", "Evaluate a study, go on with its interrupted run, or print its finished one",
+                                   "colonnade run studies/quickstart --profile pilot --set text.path=my-text\n  "
+                                   "colonnade run studies/quickstart --epochs 2"
+                                   " --disable-visualization   (any setting can be written as an option)",
+                                   [options] { return run(*options); });
   options->declare_study(command);
   commands.accept_settings_as_options("run");
 }

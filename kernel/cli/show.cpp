@@ -52,8 +52,8 @@ Json node_json(const NodeRecord& node, const Store& store) {
     fields[name] = {{"content", content.hex()}};
     if (trace && trace->manifest.fields.count(name)) fields[name]["type"] = trace->manifest.fields.at(name).type;
   }
-  return {{"node", node.structure.hex()}, {"op", node.op},         {"label", node.label},     {"where", node.where},
-          {"params", node.params},        {"inputs", inputs},      {"state", state_of(node)}, {"key", node.key.hex()},
+  return {{"node", node.structure.hex()}, {"op", node.op},           {"label", node.label},     {"where", node.where},
+          {"params", node.params},        {"inputs", inputs},        {"state", state_of(node)}, {"key", node.key.hex()},
           {"seconds", node.seconds},      {"failure", node.failure}, {"fields", fields}};
 }
 
@@ -81,7 +81,7 @@ void print_log_tail(const RunFolder& folder, int worker) {
 void show_node(const RunRecord& run, const NodeRecord& node, Store& store) {
   say("{}  {}{}\n", node.short_name(), node.op, node.label.empty() ? "" : "  (" + node.label + ")");
   say("written at  {}\nstate       {}, {}\nstructure   {}\nkey         {}\n", node.where, state_of(node),
-             human_seconds(node.seconds), node.structure.hex(), node.key.hex());
+      human_seconds(node.seconds), node.structure.hex(), node.key.hex());
   if (node.seed) say("seed        {}\n", *node.seed);
   if (!node.failure.empty()) say("failure     {}\n", node.failure);
   TextTable params({"parameter", "value"});
@@ -115,8 +115,9 @@ void print_results(const RunRecord& run, Store& store) {
       const NodeRecord* node = run.history.find(metric.node);
       const Trace* trace = node ? store.find_even_without_blobs(node->key) : nullptr;
       const bool known = trace && trace->manifest.fields.count(metric.field);
-      const std::string value = known ? field_text(trace->manifest.fields.at(metric.field))
-                                      : node && !node->failure.empty() ? "failed" : "not known yet";
+      const std::string value = known                            ? field_text(trace->manifest.fields.at(metric.field))
+                                : node && !node->failure.empty() ? "failed"
+                                                                 : "not known yet";
       table.add({trial.arm, std::to_string(trial.seed), metric.name, value});
     }
   }
@@ -126,8 +127,9 @@ void print_results(const RunRecord& run, Store& store) {
 void show_run(const RunRecord& run, Store& store) {
   const RunHistory& history = run.history;
   say("{}  {}\nstarted {}, last event {}, {} session{}\n", run.folder.name(), state_name(run.state),
-             human_time(history.started), human_time(history.last), history.sessions, history.sessions == 1 ? "" : "s");
-  const auto computed = std::count_if(history.nodes.begin(), history.nodes.end(), [](const auto& n) { return n.computed; });
+      human_time(history.started), human_time(history.last), history.sessions, history.sessions == 1 ? "" : "s");
+  const auto computed =
+      std::count_if(history.nodes.begin(), history.nodes.end(), [](const auto& n) { return n.computed; });
   double seconds = 0;
   for (const NodeRecord& node : history.nodes) seconds += node.computed ? node.seconds : 0;
   say("{} nodes, {} computed in {}\n", history.nodes.size(), computed, human_seconds(seconds));

@@ -40,8 +40,9 @@ std::string explain(const KeyDifference& difference, const NodeRecord& node, con
   for (const NodeRecord::Input& input : node.inputs) {
     if (difference.part.substr(inputs.size()) != input.role) continue;
     const NodeRecord* from = history.find(input.node);
-    if (from) return fmt::format("field '{}' of {}, which was {}", input.field, from->short_name(),
-                                 from->computed ? "computed too: ask why of it" : "found");
+    if (from)
+      return fmt::format("field '{}' of {}, which was {}", input.field, from->short_name(),
+                         from->computed ? "computed too: ask why of it" : "found");
   }
   return "";
 }
@@ -75,13 +76,13 @@ int why(const WhyOptions& options) {
     say("the store has no record of it any more\n");
   } else if (!nearest.trace) {
     say("{} {} had not been evaluated in this project before\n", node.computed ? "because" : "when it was computed,",
-               node.op);
+        node.op);
   } else {
     say("the nearest earlier evaluation of {} ({}) differs in:\n", node.op, human_time(nearest.trace->finished));
     TextTable table({"part", "then", "here", ""});
     for (const KeyDifference& difference : nearest.differences) {
-      table.add({difference.part, short_text(difference.before, most_value_text), short_text(difference.after, most_value_text),
-                 explain(difference, node, run.history)});
+      table.add({difference.part, short_text(difference.before, most_value_text),
+                 short_text(difference.after, most_value_text), explain(difference, node, run.history)});
     }
     say("{}", table.text());
   }
@@ -92,10 +93,12 @@ int why(const WhyOptions& options) {
 
 void add_why_command(Commands& commands) {
   const auto options = std::make_shared<WhyOptions>();
-  CLI::App& command = commands.add("why", "Say why a node was computed: which part of its key changed since the nearest earlier one",
-                                   "colonnade why last train", [options] { return why(*options); });
+  CLI::App& command =
+      commands.add("why", "Say why a node was computed: which part of its key changed since the nearest earlier one",
+                   "colonnade why last train", [options] { return why(*options); });
   command.add_option("run", options->run, "A run: its name, id, folder, its study's name, or 'last'")->required();
-  command.add_option("node", options->node, "A node: its label, its op, or the first digits of its structure")->required();
+  command.add_option("node", options->node, "A node: its label, its op, or the first digits of its structure")
+      ->required();
   options->declare_project(command);
   options->declare_json(command);
 }

@@ -7,7 +7,8 @@ namespace colonnade::host {
 
 void add_worker_command(Commands& commands) {
   const auto options = std::make_shared<WorkerOptions>();
-  CLI::App& command = commands.add("worker", "Evaluate nodes for a coordinator", "", [options] { return worker_main(*options); });
+  CLI::App& command =
+      commands.add("worker", "Evaluate nodes for a coordinator", "", [options] { return worker_main(*options); });
   command.group("");
   command.add_option("--fd", options->fd)->required();
   command.add_option("--store", options->store)->required();

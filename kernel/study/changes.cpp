@@ -26,22 +26,24 @@ std::vector<KeyInput> recorded_inputs(const RunHistory& history, const NodeRecor
     KeyInput key_input{input.role, {}, {}};
     if (from && from->contents.count(input.field)) key_input.content = from->contents.at(input.field);
     const Trace* trace = from ? store.find_even_without_blobs(from->key) : nullptr;
-    if (trace && trace->manifest.fields.count(input.field)) key_input.carries = trace->manifest.fields.at(input.field).carries;
+    if (trace && trace->manifest.fields.count(input.field))
+      key_input.carries = trace->manifest.fields.at(input.field).carries;
     inputs.push_back(std::move(key_input));
   }
   return inputs;
 }
 
 std::string describe(const KeyDifference& difference, const NodeRecord& record) {
-  const std::string sides = fmt::format("{} in the run, {} now", shortened(difference.before), shortened(difference.after));
+  const std::string sides =
+      fmt::format("{} in the run, {} now", shortened(difference.before), shortened(difference.after));
   if (difference.part.starts_with("code.")) {
     const std::string name = difference.part.substr(std::string("code.").size());
     if (name == "torch") return fmt::format("LibTorch differs: {}", sides);
     return fmt::format("the code of '{}' differs: {}", name, sides);
   }
   if (difference.part.starts_with("params.")) {
-    return fmt::format("parameter {} of {} names other contents: {}", difference.part.substr(std::string("params.").size()),
-                       record.op, sides);
+    return fmt::format("parameter {} of {} names other contents: {}",
+                       difference.part.substr(std::string("params.").size()), record.op, sides);
   }
   if (difference.part == "machine") return fmt::format("this is another machine: {}", sides);
   return fmt::format("{} differs: {}", difference.part, sides);
@@ -49,7 +51,8 @@ std::string describe(const KeyDifference& difference, const NodeRecord& record) 
 
 class ChangeFinder {
  public:
-  ChangeFinder(const RunRecord& run, const Store& store, const NumericEnvironment& environment, const KeySources& sources)
+  ChangeFinder(const RunRecord& run, const Store& store, const NumericEnvironment& environment,
+               const KeySources& sources)
       : run_(run), store_(store), environment_(environment), sources_(sources) {}
 
   void look_at(const NodeRecord& record, const NodeRef& node) {
@@ -93,12 +96,14 @@ std::string tensor_named(const FieldManifest& field, const Hash& blob) {
 
 }  // namespace
 
-std::vector<Change> find_changes(const RunRecord& run, const std::vector<const NodeRecord*>& order, const RebuiltGraph& graph,
-                                 const Store& store, const NumericEnvironment& environment, const KeySources& sources) {
+std::vector<Change> find_changes(const RunRecord& run, const std::vector<const NodeRecord*>& order,
+                                 const RebuiltGraph& graph, const Store& store, const NumericEnvironment& environment,
+                                 const KeySources& sources) {
   ChangeFinder finder(run, store, environment, sources);
   for (const std::string& line : run.damage) finder.add("journal", line);
   if (!run.history.cpu.empty() && run.history.cpu != cpu_model()) {
-    finder.add("cpu", fmt::format("this is another processor: '{}' in the run, '{}' now", run.history.cpu, cpu_model()));
+    finder.add("cpu",
+               fmt::format("this is another processor: '{}' in the run, '{}' now", run.history.cpu, cpu_model()));
   }
   for (const NodeRecord* record : order) {
     const auto missing = graph.missing.find(record);
@@ -125,8 +130,8 @@ std::vector<Damage> find_damage(const std::vector<const NodeRecord*>& order, Sto
         const std::string tensor = tensor_named(field, damaged.hash);
         const std::string what = tensor.empty() ? "its document" : fmt::format("tensor '{}'", tensor);
         found.push_back({record, name, tensor,
-                         fmt::format("{} of field '{}' of {} is damaged in the store: {}", what, name, record->short_name(),
-                                     damaged.what())});
+                         fmt::format("{} of field '{}' of {} is damaged in the store: {}", what, name,
+                                     record->short_name(), damaged.what())});
       }
     }
   }

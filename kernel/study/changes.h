@@ -14,10 +14,12 @@ struct Change {
   std::string text;  // a sentence for people
 };
 
-// Found before anything is evaluated, by comparing the keys that the nodes have now, on their recorded inputs, with the recorded
-// ones: other code of a plugin or LibTorch, other contents of a path, another machine or environment; and what is gone.
-std::vector<Change> find_changes(const RunRecord& run, const std::vector<const NodeRecord*>& order, const RebuiltGraph& graph,
-                                 const Store& store, const NumericEnvironment& environment, const KeySources& sources);
+// Found before anything is evaluated, by comparing the keys that the nodes have now, on their recorded inputs, with the
+// recorded ones: other code of a plugin or LibTorch, other contents of a path, another machine or environment; and what
+// is gone.
+std::vector<Change> find_changes(const RunRecord& run, const std::vector<const NodeRecord*>& order,
+                                 const RebuiltGraph& graph, const Store& store, const NumericEnvironment& environment,
+                                 const KeySources& sources);
 
 // A stored value whose bytes are not what the run recorded.
 struct Damage {

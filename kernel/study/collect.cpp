@@ -10,7 +10,9 @@
 namespace colonnade::host {
 namespace {
 
-std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+std::string first_line(const std::string& text) {
+  return text.substr(0, text.find('\n'));
+}
 
 class Collector {
  public:
@@ -25,7 +27,8 @@ class Collector {
   void add(const MetricRecord& metric, TrialResult& result) {
     const NodeRecord* node = history_.find(metric.node);
     if (!node || !node->failure.empty()) {
-      if (result.failure.empty()) result.failure = node ? first_line(node->failure) : metric.name + " was not evaluated";
+      if (result.failure.empty())
+        result.failure = node ? first_line(node->failure) : metric.name + " was not evaluated";
       return;
     }
     const Trace* trace = store_.find_even_without_blobs(node->key);
@@ -91,15 +94,16 @@ std::vector<Json> parameter_tables(const RunHistory& history, const Store& store
 std::vector<std::string> notes_of(const RunHistory& history, const std::vector<TrialResult>& trials) {
   std::set<std::string> notes(history.nondeterminism.begin(), history.nondeterminism.end());
   for (const TrialResult& trial : trials) {
-    if (!trial.failure.empty()) notes.insert(fmt::format("{}, seed {} failed: {}", trial.arm, trial.seed, trial.failure));
+    if (!trial.failure.empty())
+      notes.insert(fmt::format("{}, seed {} failed: {}", trial.arm, trial.seed, trial.failure));
   }
   return {notes.begin(), notes.end()};
 }
 
 }  // namespace
 
-StudyResults collect_results(const RunHistory& history, const Json& lock, const std::string& lock_id, const Store& store,
-                             const Catalogue& catalogue, const FieldReader& read) {
+StudyResults collect_results(const RunHistory& history, const Json& lock, const std::string& lock_id,
+                             const Store& store, const Catalogue& catalogue, const FieldReader& read) {
   const Json& study = lock.at("study");
   StudyResults results;
   results.study = study.at("name");
@@ -144,8 +148,9 @@ FieldReader stored_fields(Store& store) {
     try {
       return store.get(trace->manifest.fields.at(field), trace->manifest);
     } catch (const DamagedBlob& damaged) {
-      throw Error(ErrorKind::environment, fmt::format("field '{}' of {} is damaged in the store: {}; run the study again",
-                                                      field, node.short_name(), damaged.what()));
+      throw Error(ErrorKind::environment,
+                  fmt::format("field '{}' of {} is damaged in the store: {}; run the study again", field,
+                              node.short_name(), damaged.what()));
     }
   };
 }

@@ -12,10 +12,11 @@ namespace colonnade::host {
 
 using FieldReader = std::function<Field(const NodeRecord& node, const std::string& field)>;
 
-// What a report needs, from a run's journal and the store. A metric whose node, or any ancestor of it, is of a measured op counts as
-// measured. In the lock's order of arms and seeds, whatever order the journal has; failures and notes by their first line.
-StudyResults collect_results(const RunHistory& history, const Json& lock, const std::string& lock_id, const Store& store,
-                             const Catalogue& catalogue, const FieldReader& read);
+// What a report needs, from a run's journal and the store. A metric whose node, or any ancestor of it, is of a measured
+// op counts as measured. In the lock's order of arms and seeds, whatever order the journal has; failures and notes by
+// their first line.
+StudyResults collect_results(const RunHistory& history, const Json& lock, const std::string& lock_id,
+                             const Store& store, const Catalogue& catalogue, const FieldReader& read);
 
 // Reads fields from the store alone. Error(environment) naming the node whose value is not there or damaged.
 FieldReader stored_fields(Store& store);

@@ -26,7 +26,9 @@ double from_half(std::uint16_t bits) {
   return sign * std::ldexp(mantissa + (1 << mantissa_bits), exponent - bias - mantissa_bits);
 }
 
-double from_bfloat(std::uint16_t bits) { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
+double from_bfloat(std::uint16_t bits) {
+  return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
+}
 
 // Gathers the largest differences of one tensor, or of a document's numbers.
 struct Part {
@@ -115,15 +117,24 @@ void compare_tensors(const Blob& now, const Blob& recorded, const std::string& n
 double element_of(const Blob& blob, std::int64_t index) {
   switch (blob.dtype()) {
     case DType::boolean:
-    case DType::u8: return blob.as<std::uint8_t>()[index];
-    case DType::i8: return blob.as<std::int8_t>()[index];
-    case DType::i16: return blob.as<std::int16_t>()[index];
-    case DType::i32: return blob.as<std::int32_t>()[index];
-    case DType::i64: return static_cast<double>(blob.as<std::int64_t>()[index]);
-    case DType::f16: return from_half(blob.as<std::uint16_t>()[index]);
-    case DType::bf16: return from_bfloat(blob.as<std::uint16_t>()[index]);
-    case DType::f32: return blob.as<float>()[index];
-    case DType::f64: return blob.as<double>()[index];
+    case DType::u8:
+      return blob.as<std::uint8_t>()[index];
+    case DType::i8:
+      return blob.as<std::int8_t>()[index];
+    case DType::i16:
+      return blob.as<std::int16_t>()[index];
+    case DType::i32:
+      return blob.as<std::int32_t>()[index];
+    case DType::i64:
+      return static_cast<double>(blob.as<std::int64_t>()[index]);
+    case DType::f16:
+      return from_half(blob.as<std::uint16_t>()[index]);
+    case DType::bf16:
+      return from_bfloat(blob.as<std::uint16_t>()[index]);
+    case DType::f32:
+      return blob.as<float>()[index];
+    case DType::f64:
+      return blob.as<double>()[index];
   }
   return 0;
 }
@@ -151,8 +162,8 @@ FieldDifference compare_fields(const Field& now, const Field& recorded) {
 std::string FieldDifference::text() const {
   const std::string where = worst.empty() ? "" : fmt::format(", most in {}", worst);
   if (!comparable) return fmt::format("{} parts differ in kind, shape or presence{}", differing, where);
-  return fmt::format("{} of {} numbers differ, by at most {:.3g} (relative {:.3g}){}", differing, elements, max_absolute,
-                     max_relative, where);
+  return fmt::format("{} of {} numbers differ, by at most {:.3g} (relative {:.3g}){}", differing, elements,
+                     max_absolute, max_relative, where);
 }
 
 }  // namespace colonnade::host

@@ -7,8 +7,8 @@
 
 namespace colonnade::host {
 
-// How far two fields are apart. Numbers of the document and elements of the tensors count alike; what is no number, or has another
-// shape, differs or not.
+// How far two fields are apart. Numbers of the document and elements of the tensors count alike; what is no number, or
+// has another shape, differs or not.
 struct FieldDifference {
   std::int64_t elements = 0;   // numbers compared
   std::int64_t differing = 0;  // in their bits, and other parts that differ

@@ -22,14 +22,16 @@ std::vector<KeyDifference> compare_parts(const Json& first, const Json& second, 
 Json key_record_of(const NodeRecord& node, const Store& store) {
   if (const Trace* trace = store.find_even_without_blobs(node.key)) return trace->key_record;
   Json inputs = Json::array();
-  for (const NodeRecord::Input& input : node.inputs) inputs.push_back({{"role", input.role}, {"content", input.node.hex()}});
-  return {{"op", node.op}, {"params", node.params}, {"inputs", inputs}, {"seed", node.seed ? Json(*node.seed) : Json()}};
+  for (const NodeRecord::Input& input : node.inputs)
+    inputs.push_back({{"role", input.role}, {"content", input.node.hex()}});
+  return {
+      {"op", node.op}, {"params", node.params}, {"inputs", inputs}, {"seed", node.seed ? Json(*node.seed) : Json()}};
 }
 
 bool only_inputs_differ(const std::vector<KeyDifference>& differences) {
-  return !differences.empty() && std::all_of(differences.begin(), differences.end(), [](const KeyDifference& difference) {
-    return difference.part.starts_with("inputs");
-  });
+  return !differences.empty() &&
+         std::all_of(differences.begin(), differences.end(),
+                     [](const KeyDifference& difference) { return difference.part.starts_with("inputs"); });
 }
 
 class NodeMatcher {

@@ -10,8 +10,8 @@
 
 namespace colonnade::host {
 
-// A node that one run has and the other has not, with its counterpart: the node of the same op in the other run whose key differs
-// in the fewest parts.
+// A node that one run has and the other has not, with its counterpart: the node of the same op in the other run whose
+// key differs in the fewest parts.
 struct NodePair {
   const NodeRecord* first = nullptr;
   const NodeRecord* second = nullptr;  // one of the two may be null

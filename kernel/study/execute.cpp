@@ -1,5 +1,5 @@
-#include "kernel/store/files.h"
 #include "kernel/study/execute.h"
+#include "kernel/store/files.h"
 
 #include <fmt/format.h>
 
@@ -56,8 +56,8 @@ class Requested {
 
 bool is_finished(const RunFolder& folder, const RunHistory& history, const Catalogue& catalogue) {
   std::error_code error;
-  const bool has_outputs =
-      std::filesystem::exists(folder.path / first_result, error) && std::filesystem::exists(folder.path / first_report, error);
+  const bool has_outputs = std::filesystem::exists(folder.path / first_result, error) &&
+                           std::filesystem::exists(folder.path / first_report, error);
   if (!history.finished || history.failed_trials > 0 || !has_outputs) return false;
   for (const auto& [plugin, code] : history.code) {
     if (!catalogue.find_plugin(plugin) || catalogue.code_of({plugin}) != code) return false;
@@ -92,14 +92,13 @@ std::vector<std::string> arm_names(const StudyDescription& description) {
 void evaluate_and_report(PreparedStudy& prepared, const StudyLock& lock, Recorder& recorder, ProgressDisplay* display,
                          RunOutcome& outcome) {
   const auto store = Store::open(prepared.project.store_folder(), Store::Role::coordinator);
-  const auto evaluator = Evaluator::create(prepared.evaluator_options(outcome.folder.logs()), *prepared.catalogue, *store,
-                                           recorder);
+  const auto evaluator =
+      Evaluator::create(prepared.evaluator_options(outcome.folder.logs()), *prepared.catalogue, *store, recorder);
   Requested requested(prepared, recorder);
-  TrialDriver driver(*prepared.study, prepared.seeds, *evaluator, recorder,
-                     [&](const NodeRef& node) {
-                       requested.visit(node);
-                       if (display) display->set_total(requested.count());
-                     });
+  TrialDriver driver(*prepared.study, prepared.seeds, *evaluator, recorder, [&](const NodeRef& node) {
+    requested.visit(node);
+    if (display) display->set_total(requested.count());
+  });
   const InterruptGuard guard([&] { evaluator->interrupt(); });
   try {
     driver.start();
@@ -112,11 +111,10 @@ void evaluate_and_report(PreparedStudy& prepared, const StudyLock& lock, Recorde
   }
   recorder.commit();
   if (display) display->finish();
-  const StudyResults results =
-      collect_results(recorder.history(), lock.document, lock.id, *store, *prepared.catalogue,
-                      [&](const NodeRecord& node, const std::string& field) {
-                        return evaluator->fetch({requested.at(node.structure), field});
-                      });
+  const StudyResults results = collect_results(recorder.history(), lock.document, lock.id, *store, *prepared.catalogue,
+                                               [&](const NodeRecord& node, const std::string& field) {
+                                                 return evaluator->fetch({requested.at(node.structure), field});
+                                               });
   outcome.table = write_report(results, outcome.folder.path, prepared.host.visualization);
   outcome.failed_trials = driver.failed();
   outcome.found = recorder.found();

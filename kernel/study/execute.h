@@ -14,7 +14,7 @@ struct RunOutcome {
   RunFolder folder;
   std::string table;
   int failed_trials = 0;
-  bool was_finished = false;  // printed from what an earlier process wrote
+  bool was_finished = false;    // printed from what an earlier process wrote
   int computed = 0, found = 0;  // nodes, in this process
   int workers_started = 0;
   std::vector<std::string> messages;  // for the user: what had to be mended
@@ -23,8 +23,8 @@ struct RunOutcome {
 // Draws progress of a run, or null for none. Made once the run is known not to be finished.
 using DisplayFactory = std::function<std::unique_ptr<ProgressDisplay>(const RunFolder&)>;
 
-// Executes the study, or goes on with its interrupted run, or finds it finished. SIGINT and SIGTERM end it cleanly: Cancelled,
-// and the same call goes on. Error(environment) if another process is executing this run.
+// Executes the study, or goes on with its interrupted run, or finds it finished. SIGINT and SIGTERM end it cleanly:
+// Cancelled, and the same call goes on. Error(environment) if another process is executing this run.
 RunOutcome execute_study(PreparedStudy& prepared, const DisplayFactory& make_display);
 
 // Writes a run's reports again from journal and store. Returns the table.

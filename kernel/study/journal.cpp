@@ -90,7 +90,8 @@ class FileJournal : public Journal {
     if (fd_.number() < 0) throw_file_error("open", file_, errno);
     lock();
     contents_ = parse(read_all(fd_.number(), file_), file_);
-    if (::ftruncate(fd_.number(), static_cast<off_t>(contents_.whole_bytes)) != 0) throw_file_error("cut off the torn end of", file_, errno);
+    if (::ftruncate(fd_.number(), static_cast<off_t>(contents_.whole_bytes)) != 0)
+      throw_file_error("cut off the torn end of", file_, errno);
   }
 
   const JournalContents& contents() const override { return contents_; }
@@ -114,9 +115,8 @@ class FileJournal : public Journal {
       if (errno != EWOULDBLOCK && errno != EINTR) throw_file_error("lock", file_, errno);
       std::this_thread::sleep_for(lock_pause);
     }
-    throw Error(ErrorKind::environment,
-                fmt::format("{}: another process is executing this run; wait for it or end it",
-                            file_.parent_path().filename().string()));
+    throw Error(ErrorKind::environment, fmt::format("{}: another process is executing this run; wait for it or end it",
+                                                    file_.parent_path().filename().string()));
   }
 
   fs::path file_;
@@ -140,6 +140,8 @@ bool is_live(const fs::path& journal_file) {
   return ::flock(fd.number(), LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
 }
 
-std::unique_ptr<Journal> Journal::open(const fs::path& file) { return std::make_unique<FileJournal>(file); }
+std::unique_ptr<Journal> Journal::open(const fs::path& file) {
+  return std::make_unique<FileJournal>(file);
+}
 
 }  // namespace colonnade::host

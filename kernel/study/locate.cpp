@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "colonnade/error.h"
+#include "kernel/study/hints.h"
 
 namespace colonnade::host {
 namespace {
@@ -34,9 +35,10 @@ StudyFiles locate_study(const fs::path& study) {
   std::error_code error;
   const auto status = fs::status(study, error);
   if (!fs::exists(status)) {
-    throw Error(ErrorKind::usage, fmt::format("{}: no such study{}; a study is a folder with {} or a Lua file",
-                                              study.string(), did_you_mean(study.string(), neighbours(study)),
-                                              study_file));
+    throw Error(ErrorKind::usage,
+                fmt::format("{}: no such study{}", study.string(),
+                            then(did_you_mean(study.string(), neighbours(study)),
+                                 fmt::format("a study is a folder with {} or a Lua file", study_file))));
   }
   StudyFiles files;
   files.lua = fs::is_directory(status) ? study / study_file : study;

@@ -37,7 +37,8 @@ class GraphWriter {
   Json arms(const std::vector<Arm>& arms) const {
     Json list = Json::array();
     for (const Arm& arm : arms) {
-      list.push_back({{"name", arm.name}, {"point", arm.point}, {"adaptive", arm.adaptive}, {"metrics", metrics(arm.metrics)}});
+      list.push_back(
+          {{"name", arm.name}, {"point", arm.point}, {"adaptive", arm.adaptive}, {"metrics", metrics(arm.metrics)}});
     }
     return list;
   }
@@ -92,13 +93,16 @@ Json sources_of(const StudyDescription& description, const Settings& settings) {
   for (const fs::path& source : description.sources) {
     const auto text = read_file_if_there(source);
     if (!text) throw Error(ErrorKind::environment, fmt::format("{}: cannot read this source again", source.string()));
-    list.push_back({{"name", source_name(source, settings.study_folder)}, {"hash", hash_bytes(*text).hex()}, {"text", *text}});
+    list.push_back(
+        {{"name", source_name(source, settings.study_folder)}, {"hash", hash_bytes(*text).hex()}, {"text", *text}});
   }
   return list;
 }
 
 // Text that is not UTF-8 cannot stand in JSON; it is replaced where it occurs, and its hash tells it apart.
-std::string dump(const Json& document) { return document.dump(1, ' ', false, Json::error_handler_t::replace); }
+std::string dump(const Json& document) {
+  return document.dump(1, ' ', false, Json::error_handler_t::replace);
+}
 
 }  // namespace
 
@@ -149,13 +153,18 @@ StudyLock make_lock(const LockInputs& inputs) {
   return lock;
 }
 
-std::string lock_id(const Json& document) { return hash_bytes(encode(document)).hex().substr(0, id_digits); }
+std::string lock_id(const Json& document) {
+  return hash_bytes(encode(document)).hex().substr(0, id_digits);
+}
 
-std::string lock_text(const Json& document) { return dump(document) + "\n"; }
+std::string lock_text(const Json& document) {
+  return dump(document) + "\n";
+}
 
 Json read_lock(const fs::path& file, const std::string& id) {
   const auto text = read_file_if_there(file);
-  if (!text) throw Error(ErrorKind::environment, fmt::format("{}: cannot be read; every run has a lock", file.string()));
+  if (!text)
+    throw Error(ErrorKind::environment, fmt::format("{}: cannot be read; every run has a lock", file.string()));
   Json document = Json::parse(*text, nullptr, false);
   if (!document.is_object() || lock_id(document) != id) {
     throw Error(ErrorKind::environment,

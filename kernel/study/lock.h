@@ -12,9 +12,9 @@
 
 namespace colonnade::host {
 
-// What determines a run's results, and nothing else: sources with their text, the graph with its parameters, seeds, settings
-// asked for, code of the plugins reached, LibTorch, numeric environment. Contents stand in place of paths. No dates, hosts,
-// workers, or profile names: two ways to ask for the same results are the same run.
+// What determines a run's results, and nothing else: sources with their text, the graph with its parameters, seeds,
+// settings asked for, code of the plugins reached, LibTorch, numeric environment. Contents stand in place of paths. No
+// dates, hosts, workers, or profile names: two ways to ask for the same results are the same run.
 struct StudyLock {
   Json document;
   std::string id;  // names the run: first digits of the hash of the document's canonical encoding
@@ -37,7 +37,8 @@ std::string lock_text(const Json& document);  // of lock.json
 // Error(environment) naming the file if it is absent, damaged, or not the lock that `id` names.
 Json read_lock(const std::filesystem::path& file, const std::string& id);
 
-// The name of a study's source in its lock and its run: relative to the study's folder, or "scripts/NAME" from elsewhere.
+// The name of a study's source in its lock and its run: relative to the study's folder, or "scripts/NAME" from
+// elsewhere.
 std::string source_name(const std::filesystem::path& source, const std::filesystem::path& study_folder);
 
 // The plugins that ops of these nodes come from, those named by recipes too.

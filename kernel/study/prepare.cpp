@@ -15,14 +15,14 @@ PreparedStudy prepare_study(const StudyRequest& request, const Project& project)
   PluginPaths paths;
   paths.explicit_files_or_folders = request.plugins;
   const auto& from_settings = prepared.host.plugins;
-  paths.explicit_files_or_folders.insert(paths.explicit_files_or_folders.end(), from_settings.begin(), from_settings.end());
+  paths.explicit_files_or_folders.insert(paths.explicit_files_or_folders.end(), from_settings.begin(),
+                                         from_settings.end());
   prepared.plugins = paths.explicit_files_or_folders;
   paths.study = prepared.settings.study_folder / "plugins";
   paths.project = project.plugin_folder();
   prepared.catalogue = Catalogue::load(paths, project.cache_folder(), request.trust_versions);
 
-  prepared.environment =
-      numeric_environment(prepared.host.device, prepared.host.threads, prepared.host.simd);
+  prepared.environment = numeric_environment(prepared.host.device, prepared.host.threads, prepared.host.simd);
   prepared.study = LoadedStudy::load(request.study, prepared.settings, *prepared.catalogue);
   refuse_unknown_settings(prepared.settings, prepared.study->description());
   prepared.seeds = seeds_of(prepared.study->description(), prepared.settings);
@@ -30,7 +30,8 @@ PreparedStudy prepare_study(const StudyRequest& request, const Project& project)
 }
 
 StudyLock PreparedStudy::lock() const {
-  return make_lock({study->description(), settings, seeds, *catalogue, environment, project.cache_folder(), trust_versions});
+  return make_lock(
+      {study->description(), settings, seeds, *catalogue, environment, project.cache_folder(), trust_versions});
 }
 
 EvaluatorOptions PreparedStudy::evaluator_options(const std::filesystem::path& log_folder) const {

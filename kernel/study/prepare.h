@@ -21,8 +21,8 @@ namespace colonnade::host {
 struct StudyRequest {
   std::filesystem::path study;
   std::string profile;
-  std::vector<std::string> overrides;            // NAME=VALUE
-  std::vector<std::filesystem::path> plugins;    // explicit plugin files or folders
+  std::vector<std::string> overrides;          // NAME=VALUE
+  std::vector<std::filesystem::path> plugins;  // explicit plugin files or folders
   std::optional<int> workers;
   bool trust_versions = false;
 };

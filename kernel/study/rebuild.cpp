@@ -7,8 +7,8 @@
 namespace colonnade::host {
 namespace {
 
-NodeRef rebuild(const RunHistory& history, const NodeRecord& record, const RebuiltGraph& graph, const Catalogue& catalogue,
-                NodeFactory& factory) {
+NodeRef rebuild(const RunHistory& history, const NodeRecord& record, const RebuiltGraph& graph,
+                const Catalogue& catalogue, NodeFactory& factory) {
   const OpSchema& schema = catalogue.resolve_op(record.op, record.short_name());
   std::vector<NodeInput> inputs;
   for (const NodeRecord::Input& input : record.inputs) {
@@ -27,8 +27,8 @@ NodeRef rebuild(const RunHistory& history, const NodeRecord& record, const Rebui
 
 }  // namespace
 
-RebuiltGraph rebuild_graph(const RunHistory& history, const std::vector<const NodeRecord*>& order, const Catalogue& catalogue,
-                           NodeFactory& factory) {
+RebuiltGraph rebuild_graph(const RunHistory& history, const std::vector<const NodeRecord*>& order,
+                           const Catalogue& catalogue, NodeFactory& factory) {
   RebuiltGraph graph;
   for (const NodeRecord* record : order) {
     try {

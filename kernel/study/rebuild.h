@@ -14,11 +14,12 @@ namespace colonnade::host {
 struct RebuiltGraph {
   std::map<const NodeRecord*, NodeRef> nodes;
   std::map<const Node*, const NodeRecord*> records;
-  std::map<const NodeRecord*, std::string> missing;  // why a node could not be made: its op, or that of an input, is not there
+  std::map<const NodeRecord*, std::string>
+      missing;  // why a node could not be made: its op, or that of an input, is not there
 };
 
 // `order` has inputs before users. The factory must outlive the nodes' use.
-RebuiltGraph rebuild_graph(const RunHistory& history, const std::vector<const NodeRecord*>& order, const Catalogue& catalogue,
-                           NodeFactory& factory);
+RebuiltGraph rebuild_graph(const RunHistory& history, const std::vector<const NodeRecord*>& order,
+                           const Catalogue& catalogue, NodeFactory& factory);
 
 }  // namespace colonnade::host

@@ -8,6 +8,7 @@
 
 #include "colonnade/error.h"
 #include "kernel/graph/keys.h"
+#include "kernel/study/hints.h"
 
 namespace colonnade::host {
 namespace {
@@ -110,9 +111,12 @@ std::string NodeRecord::short_name() const {
 
 std::string_view state_name(RunState state) {
   switch (state) {
-    case RunState::running: return "running";
-    case RunState::finished: return "finished";
-    case RunState::incomplete: return "incomplete";
+    case RunState::running:
+      return "running";
+    case RunState::finished:
+      return "finished";
+    case RunState::incomplete:
+      return "incomplete";
   }
   return "";
 }
@@ -169,9 +173,10 @@ const NodeRecord& resolve_node(const RunHistory& history, const std::string& nam
   if (matches.size() == 1) return *matches.front();
   if (matches.empty()) {
     names.erase("");
-    throw Error(ErrorKind::usage, fmt::format("{}: this run has no such node{}; a node is named by its label, its op, or the "
-                                              "first digits of its structure",
-                                              name, did_you_mean(name, {names.begin(), names.end()})));
+    throw Error(ErrorKind::usage, fmt::format("{}: this run has no such node{}", name,
+                                              then(did_you_mean(name, {names.begin(), names.end()}),
+                                                   "a node is named by its label, its op, or the first digits of its "
+                                                   "structure")));
   }
   constexpr std::size_t most_listed = 12;
   std::vector<std::string> alike;
@@ -188,8 +193,12 @@ Json node_event(const char* event, const Node& node) {
   for (const NodeInput& input : node.inputs) {
     inputs.push_back({input.role, input.from.node->structure.hex(), input.from.field});
   }
-  Json result = {{"event", event},           {"node", node.structure.hex()}, {"op", node.schema->id()},
-                 {"params", node.params},    {"inputs", std::move(inputs)},  {"label", node.label},
+  Json result = {{"event", event},
+                 {"node", node.structure.hex()},
+                 {"op", node.schema->id()},
+                 {"params", node.params},
+                 {"inputs", std::move(inputs)},
+                 {"label", node.label},
                  {"where", fmt::format("{}:{}", node.where.file, node.where.line)}};
   if (node.seed && !node.seed->symbolic) result["seed"] = node.seed->value;
   if (node.stream) result["stream"] = *node.stream;

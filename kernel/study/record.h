@@ -76,7 +76,7 @@ struct RunHistory {
   std::vector<std::string> arms;
   std::vector<std::string> messages;
   std::vector<std::string> nondeterminism;
-  std::map<std::string, Json> code;  // of plugins that only adaptive arms reached
+  std::map<std::string, Json> code;            // of plugins that only adaptive arms reached
   std::vector<std::filesystem::path> plugins;  // explicit ones of the last session
   std::filesystem::path study_folder;
   std::string cpu;
@@ -101,8 +101,8 @@ struct RunRecord {
 };
 RunRecord read_run(const RunFolder& folder);
 
-// The node that a person means: its label, op's name, or the first digits of its structure or key. Error(usage) with the nearest
-// name or naming those that match alike.
+// The node that a person means: its label, op's name, or the first digits of its structure or key. Error(usage) with
+// the nearest name or naming those that match alike.
 const NodeRecord& resolve_node(const RunHistory& history, const std::string& name);
 
 // Events.

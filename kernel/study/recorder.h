@@ -19,8 +19,8 @@ struct Session {
   std::filesystem::path study_folder;
 };
 
-// Writes a run's journal from what the evaluator tells, each thing once, and passes it on to who draws progress. Committed a few
-// times a second. One thread, the coordinator's.
+// Writes a run's journal from what the evaluator tells, each thing once, and passes it on to who draws progress.
+// Committed a few times a second. One thread, the coordinator's.
 class Recorder : public EvaluationObserver {
  public:
   // Both must outlive it; `next` may be null.
@@ -35,7 +35,7 @@ class Recorder : public EvaluationObserver {
   void commit();
 
   const RunHistory& history() const { return history_; }
-  int found() const { return found_; }        // nodes, in this process
+  int found() const { return found_; }  // nodes, in this process
   int computed() const { return computed_; }
 
   void on_found(const NodeRef& node, const NodeResult& result) override;

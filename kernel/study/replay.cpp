@@ -8,6 +8,7 @@
 #include "colonnade/error.h"
 #include "kernel/evaluate/key_sources.h"
 #include "kernel/study/collect.h"
+#include "kernel/study/hints.h"
 #include "kernel/study/interrupt.h"
 #include "kernel/study/replay_pass.h"
 #include "kernel/study/scratch_stores.h"
@@ -26,14 +27,15 @@ std::vector<const NodeRecord*> nodes_to_replay(const RunRecord& run, const std::
   if (!arm.empty() && std::find(arms.begin(), arms.end(), arm) == arms.end()) {
     std::string list;
     for (const std::string& name : arms) list += (list.empty() ? "" : ", ") + name;
-    throw Error(ErrorKind::usage, fmt::format("--arm {}: the run has no such arm{}; arms: {}", arm,
-                                              did_you_mean(arm, arms), list));
+    throw Error(ErrorKind::usage, fmt::format("--arm {}: the run has no such arm{}", arm,
+                                              then(did_you_mean(arm, arms), "arms: " + list)));
   }
   std::vector<const NodeRecord*> order = reached_nodes(run.history, arm);
   // What failed in the run has no value to compare with.
   std::erase_if(order, [](const NodeRecord* node) { return !node->failure.empty(); });
   if (order.empty()) {
-    throw Error(ErrorKind::usage, fmt::format("{}: nothing to replay: the run has evaluated nothing yet", run.folder.name()));
+    throw Error(ErrorKind::usage,
+                fmt::format("{}: nothing to replay: the run has evaluated nothing yet", run.folder.name()));
   }
   return order;
 }
@@ -42,14 +44,22 @@ std::vector<const NodeRecord*> nodes_to_replay(const RunRecord& run, const std::
 
 std::string_view verdict_name(Verdict verdict) {
   switch (verdict) {
-    case Verdict::identical: return "identical";
-    case Verdict::within_epsilon: return "within epsilon";
-    case Verdict::measured: return "measured";
-    case Verdict::stochastic: return "stochastic";
-    case Verdict::diverged: return "diverged";
-    case Verdict::inherited: return "inherited";
-    case Verdict::failed: return "failed";
-    case Verdict::not_evaluated: return "not evaluated";
+    case Verdict::identical:
+      return "identical";
+    case Verdict::within_epsilon:
+      return "within epsilon";
+    case Verdict::measured:
+      return "measured";
+    case Verdict::stochastic:
+      return "stochastic";
+    case Verdict::diverged:
+      return "diverged";
+    case Verdict::inherited:
+      return "inherited";
+    case Verdict::failed:
+      return "failed";
+    case Verdict::not_evaluated:
+      return "not evaluated";
   }
   return "";
 }

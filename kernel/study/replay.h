@@ -18,7 +18,7 @@ enum class Verdict {
   diverged,        // on its recorded inputs: the node itself gives another value now
   inherited,       // differs, but a recorded input was not kept, so it saw another one
   failed,
-  not_evaluated,   // its op is gone, or an input could not be had
+  not_evaluated,  // its op is gone, or an input could not be had
 };
 std::string_view verdict_name(Verdict verdict);
 
@@ -39,9 +39,9 @@ struct NodeVerdict {
 struct ReplayFindings {
   std::vector<Change> changes;
   std::vector<Damage> damage;
-  std::vector<NodeVerdict> nodes;              // inputs before users
+  std::vector<NodeVerdict> nodes;               // inputs before users
   const NodeVerdict* first_diverged = nullptr;  // into `nodes`
-  bool agrees() const;                         // nothing diverged, failed, was damaged or could not be evaluated
+  bool agrees() const;                          // nothing diverged, failed, was damaged or could not be evaluated
 
   int count(Verdict verdict) const;
 };
@@ -52,9 +52,9 @@ struct ReplayOptions {
   ProgressDisplay* progress = nullptr;
 };
 
-// Evaluates the run's nodes again in an empty store and compares field by field. Every node sees its recorded inputs: where one
-// gives another value than recorded, the recorded value is put in its place before its users are evaluated, if the store still
-// has it. `run` and `catalogue` must outlive the findings.
+// Evaluates the run's nodes again in an empty store and compares field by field. Every node sees its recorded inputs:
+// where one gives another value than recorded, the recorded value is put in its place before its users are evaluated,
+// if the store still has it. `run` and `catalogue` must outlive the findings.
 ReplayFindings replay_run(const RunRecord& run, const Project& project, const Catalogue& catalogue,
                           const ReplayOptions& options);
 

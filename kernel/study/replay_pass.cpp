@@ -21,7 +21,9 @@ std::string brief(const Field& field) {
   return text.size() > most ? text.substr(0, most) + "..." : text;
 }
 
-Verdict worse(Verdict a, Verdict b) { return static_cast<int>(a) < static_cast<int>(b) ? b : a; }
+Verdict worse(Verdict a, Verdict b) {
+  return static_cast<int>(a) < static_cast<int>(b) ? b : a;
+}
 
 // The recorded field, if the store still has it whole.
 std::optional<Field> recorded_field(Store& store, const Trace* trace, const std::string& name) {
@@ -115,9 +117,8 @@ bool Replayer::request_ready(Evaluator& evaluator) {
 }
 
 bool Replayer::saw_recorded_inputs(const NodeRecord& record) const {
-  return std::none_of(record.inputs.begin(), record.inputs.end(), [&](const NodeRecord::Input& input) {
-    return judged_.at(input_record(input)).off_record;
-  });
+  return std::none_of(record.inputs.begin(), record.inputs.end(),
+                      [&](const NodeRecord::Input& input) { return judged_.at(input_record(input)).off_record; });
 }
 
 Verdict Replayer::judge_field(const NodeRecord& record, const std::string& name, const NodeResult& result,
@@ -140,7 +141,8 @@ Verdict Replayer::judge_field(const NodeRecord& record, const std::string& name,
   const FieldDifference difference = compare_fields(store_->get(now, result.trace->manifest), *before);
   field.detail = difference.text();
   if (schema.op_class == OpClass::stochastic) return Verdict::stochastic;
-  const bool close = schema.op_class == OpClass::tolerant && difference.comparable && difference.max_relative <= schema.epsilon;
+  const bool close =
+      schema.op_class == OpClass::tolerant && difference.comparable && difference.max_relative <= schema.epsilon;
   return close ? Verdict::within_epsilon : Verdict::diverged;
 }
 

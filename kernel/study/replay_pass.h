@@ -10,9 +10,9 @@
 
 namespace colonnade::host {
 
-// Replays in passes. In a pass every node is evaluated whose inputs all have their recorded values in the pass's store: they came
-// out identical, or an earlier pass found them to differ and their recorded values were put there. Without divergence, and
-// without users of measured values, one pass does all.
+// Replays in passes. In a pass every node is evaluated whose inputs all have their recorded values in the pass's store:
+// they came out identical, or an earlier pass found them to differ and their recorded values were put there. Without
+// divergence, and without users of measured values, one pass does all.
 class Replayer : public EvaluationObserver {
  public:
   // All references must outlive it. `order`: inputs before users.

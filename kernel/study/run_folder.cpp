@@ -10,6 +10,7 @@
 #include "colonnade/error.h"
 #include "kernel/store/files.h"
 #include "kernel/store/store.h"
+#include "kernel/study/hints.h"
 
 namespace colonnade::host {
 namespace {
@@ -32,19 +33,24 @@ bool is_plain(char c) {
 }
 
 std::string as_folder_name(std::string name) {
-  std::replace_if(name.begin(), name.end(), [](char c) { return !is_plain(c); }, '-');
+  std::replace_if(
+      name.begin(), name.end(), [](char c) { return !is_plain(c); }, '-');
   if (name.empty() || name.front() == '.') name.insert(0, "study");
   return name;
 }
 
-bool is_hexadecimal(const std::string& text) { return text.find_first_not_of("0123456789abcdef") == std::string::npos; }
+bool is_hexadecimal(const std::string& text) {
+  return text.find_first_not_of("0123456789abcdef") == std::string::npos;
+}
 
 bool is_run_name(const std::string& name) {
   return name.size() > shortest_name && name[name.size() - id_digits - 1] == '-' &&
          is_hexadecimal(name.substr(name.size() - id_digits));
 }
 
-std::string study_of(const RunFolder& run) { return run.name().substr(0, run.name().size() - shortest_name); }
+std::string study_of(const RunFolder& run) {
+  return run.name().substr(0, run.name().size() - shortest_name);
+}
 
 // Writes what is absent or differs; true if something else was there.
 bool write_if_different(const fs::path& file, const std::string& text) {
@@ -125,10 +131,11 @@ RunFolder resolve_run(const fs::path& runs, const std::string& name) {
     return {folder};
   }
   const std::vector<RunFolder> known = all_runs(runs);
-  if (known.empty()) throw Error(ErrorKind::usage, fmt::format("{}: no such run; {} has none yet", name, runs.string()));
+  if (known.empty())
+    throw Error(ErrorKind::usage, fmt::format("{}: no such run; {} has none yet", name, runs.string()));
   if (name == "last") return known.back();
-  const auto newest =
-      std::find_if(known.rbegin(), known.rend(), [&](const auto& run) { return run.name() == name || study_of(run) == name; });
+  const auto newest = std::find_if(known.rbegin(), known.rend(),
+                                   [&](const auto& run) { return run.name() == name || study_of(run) == name; });
   if (newest != known.rend()) return *newest;
   std::vector<RunFolder> matches;
   std::vector<std::string> names;
@@ -142,7 +149,8 @@ RunFolder resolve_run(const fs::path& runs, const std::string& name) {
     for (const RunFolder& run : matches) alike.push_back(run.name());
     throw Error(ErrorKind::usage, fmt::format("{}: several runs match: {}", name, fmt::join(alike, ", ")));
   }
-  throw Error(ErrorKind::usage, fmt::format("{}: no such run{}; 'colonnade ls' lists them", name, did_you_mean(name, names)));
+  throw Error(ErrorKind::usage,
+              fmt::format("{}: no such run{}", name, then(did_you_mean(name, names), "'colonnade ls' lists them")));
 }
 
 }  // namespace colonnade::host

@@ -25,17 +25,19 @@ struct RunFolder {
 std::optional<RunFolder> find_run(const std::filesystem::path& runs, const std::string& lock_id);
 
 // The folder of the lock's run, found or made (today's date, the study's name).
-RunFolder find_or_make_run(const std::filesystem::path& runs, const std::string& study_name, const std::string& lock_id);
+RunFolder find_or_make_run(const std::filesystem::path& runs, const std::string& study_name,
+                           const std::string& lock_id);
 
-// Writes lock and copies of the sources and study.toml, whatever of them is not there. Returns a line for each file that was
-// there with other bytes.
-std::vector<std::string> fill_run_folder(const RunFolder& run, const StudyLock& lock, const std::filesystem::path& settings);
+// Writes lock and copies of the sources and study.toml, whatever of them is not there. Returns a line for each file
+// that was there with other bytes.
+std::vector<std::string> fill_run_folder(const RunFolder& run, const StudyLock& lock,
+                                         const std::filesystem::path& settings);
 
 // All runs, oldest first.
 std::vector<RunFolder> all_runs(const std::filesystem::path& runs);
 
-// The run that a person means: a folder, a name, an id, or a study's name or "last" for the newest. Error(usage) with the nearest
-// name, or naming those that match alike.
+// The run that a person means: a folder, a name, an id, or a study's name or "last" for the newest. Error(usage) with
+// the nearest name, or naming those that match alike.
 RunFolder resolve_run(const std::filesystem::path& runs, const std::string& name);
 
 }  // namespace colonnade::host

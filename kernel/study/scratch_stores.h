@@ -7,8 +7,8 @@
 
 namespace colonnade::host {
 
-// Stores that live as long as this object, in a folder of their own below `parent`. What killed processes left there is removed
-// first. One thread.
+// Stores that live as long as this object, in a folder of their own below `parent`. What killed processes left there is
+// removed first. One thread.
 class ScratchStores {
  public:
   explicit ScratchStores(const std::filesystem::path& parent);

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "colonnade/error.h"
+#include "kernel/study/hints.h"
 #include "kernel/study/locate.h"
 #include "kernel/study/toml_file.h"
 
@@ -21,10 +22,12 @@ constexpr const char* profiles_key = "profiles";
 constexpr const char* command_line = "--set";
 constexpr std::string_view instead_of = ", instead of ";
 constexpr int most_threads = 1024;
-const std::vector<std::string> reserved = {"threads", "workers", "device", "simd",
+const std::vector<std::string> reserved = {"threads", "workers", "device",  "simd",
                                            "retries", "seeds",   "plugins", "visualization"};
 
-std::string first_part(const std::string& dotted) { return dotted.substr(0, dotted.find('.')); }
+std::string first_part(const std::string& dotted) {
+  return dotted.substr(0, dotted.find('.'));
+}
 
 bool is_reserved(const std::string& name) {
   return std::find(reserved.begin(), reserved.end(), first_part(name)) != reserved.end();
@@ -153,8 +156,8 @@ std::string allowed_profiles(const Settings& settings) {
 [[noreturn]] void refuse_value(const Settings& settings, const std::string& name, const std::string& allowed) {
   const auto origin = settings.origin.find(name);
   throw Error(ErrorKind::usage,
-              fmt::format("{}: {} = {}; allowed: {}", origin == settings.origin.end() ? "settings" : origin->second, name,
-                          find_setting(settings.values, name)->dump(), allowed));
+              fmt::format("{}: {} = {}; allowed: {}", origin == settings.origin.end() ? "settings" : origin->second,
+                          name, find_setting(settings.values, name)->dump(), allowed));
 }
 
 int read_count(const Settings& settings, const std::string& name, int low, int high, int fallback) {
@@ -240,15 +243,17 @@ Settings load_settings(const fs::path& study, const std::string& profile, const 
   const Json profiles = file.values.value(profiles_key, Json::object());
   for (const auto& [name, table] : profiles.items()) {
     if (!table.is_object()) {
-      throw Error(ErrorKind::usage, fmt::format("{}:{}: profiles.{} is {}; a profile is a table of settings", file_name,
-                                                file.lines.at(std::string(profiles_key) + "." + name), name, kind_of(table)));
+      throw Error(ErrorKind::usage,
+                  fmt::format("{}:{}: profiles.{} is {}; a profile is a table of settings", file_name,
+                              file.lines.at(std::string(profiles_key) + "." + name), name, kind_of(table)));
     }
     settings.profiles.push_back(name);
   }
   if (!profile.empty()) {
     if (!profiles.contains(profile)) {
-      throw Error(ErrorKind::usage, fmt::format("--profile {}: unknown profile{}; {}", profile,
-                                                did_you_mean(profile, settings.profiles), allowed_profiles(settings)));
+      throw Error(ErrorKind::usage,
+                  fmt::format("--profile {}: unknown profile{}", profile,
+                              then(did_you_mean(profile, settings.profiles), allowed_profiles(settings))));
     }
     settings.profile = profile;
     apply_profile(settings, file, profile, file_name);
@@ -305,8 +310,9 @@ void refuse_unknown_settings(const Settings& settings, const StudyDescription& d
     std::vector<std::string> settable(known);
     std::sort(settable.begin(), settable.end());
     settable.erase(std::unique(settable.begin(), settable.end()), settable.end());
-    throw Error(ErrorKind::usage, fmt::format("{}: unknown setting '{}'{}; this study has: {}", origin, name,
-                                              did_you_mean(name, settable), fmt::join(settable, ", ")));
+    throw Error(ErrorKind::usage, fmt::format("{}: unknown setting '{}'{}", origin, name,
+                                              then(did_you_mean(name, settable),
+                                                   fmt::format("this study has: {}", fmt::join(settable, ", ")))));
   }
 }
 

@@ -17,12 +17,13 @@ struct HostSettings {
   std::string simd = "portable";
   int retries = 1;
   bool visualization = true;
-  std::vector<std::uint64_t> seeds;              // empty: the study's own
-  std::vector<std::filesystem::path> plugins;    // absolute
+  std::vector<std::uint64_t> seeds;            // empty: the study's own
+  std::vector<std::filesystem::path> plugins;  // absolute
 };
 HostSettings host_settings(const Settings& settings);
 
-// --set and profile keys that neither the file's top level nor the loaded study knows: Error(usage) with the nearest name.
+// --set and profile keys that neither the file's top level nor the loaded study knows: Error(usage) with the nearest
+// name.
 void refuse_unknown_settings(const Settings& settings, const StudyDescription& description);
 
 // True if a setting of this name holds a path: its last part is "path", "file" or "folder", or ends in one after "_".

@@ -17,9 +17,10 @@ struct Converter {
   std::map<std::string, int>* lines;
 
   [[noreturn]] void refuse(const toml::node& node, const std::string& name, std::string_view found) const {
-    throw Error(ErrorKind::usage, fmt::format("{}:{}: {} is {}; allowed: booleans, integers, finite numbers, strings, lists "
-                                              "and tables",
-                                              file, node.source().begin.line, name, found));
+    throw Error(ErrorKind::usage,
+                fmt::format("{}:{}: {} is {}; allowed: booleans, integers, finite numbers, strings, lists "
+                            "and tables",
+                            file, node.source().begin.line, name, found));
   }
 
   Json number(const toml::node& node, const std::string& name) const {

@@ -114,7 +114,8 @@ void TrialDriver::finish(Trial& trial, const std::vector<MetricRef>& metrics, co
 
 bool TrialDriver::advance(Trial& trial) {
   if (trial.returned) return false;
-  const bool known = std::all_of(trial.needs.begin(), trial.needs.end(), [&](const auto& field) { return settled(field); });
+  const bool known =
+      std::all_of(trial.needs.begin(), trial.needs.end(), [&](const auto& field) { return settled(field); });
   if (!known) return false;
   const std::string failure = failure_of(trial.needs);
   if (!failure.empty()) {
@@ -132,7 +133,9 @@ void TrialDriver::request(const FieldRef& field) {
   evaluator_.request(field.node);
 }
 
-Json TrialDriver::value_of(const FieldRef& field) { return as_seen_by_study(evaluator_.fetch(field)); }
+Json TrialDriver::value_of(const FieldRef& field) {
+  return as_seen_by_study(evaluator_.fetch(field));
+}
 
 bool TrialDriver::settled(const FieldRef& field) const {
   const NodeState state = evaluator_.state(field.node);

@@ -13,16 +13,16 @@ namespace colonnade::host {
 // Called once a new node is about to be requested, for plugins that only an adaptive arm reaches.
 using NodeVisitor = std::function<void(const NodeRef&)>;
 
-// Drives the trials of a study (each arm under each seed) through an evaluator: binds what is known, requests it, and resumes
-// adaptive arms as the values that they wait for are settled. What an arm sees depends on its own values only, so the results
-// do not depend on who finishes first. All references must outlive it.
+// Drives the trials of a study (each arm under each seed) through an evaluator: binds what is known, requests it, and
+// resumes adaptive arms as the values that they wait for are settled. What an arm sees depends on its own values only,
+// so the results do not depend on who finishes first. All references must outlive it.
 class TrialDriver {
  public:
   TrialDriver(LoadedStudy& study, std::vector<std::uint64_t> seeds, Evaluator& evaluator, Recorder& recorder,
               NodeVisitor visitor);
 
   void start();
-  void run();  // until nothing is left to do; Cancelled passes
+  void run();          // until nothing is left to do; Cancelled passes
   int failed() const;  // trials; the values of no arm count as one
 
  private:

@@ -48,7 +48,8 @@ std::string settled(std::string text, const fs::path& project) {
 
 // COLONNADE_APPROVE=1 writes what came out; the difference is then reviewed like any other.
 void check_approved(const std::string& name, const CommandResult& result, const fs::path& project) {
-  const std::string text = settled(result.out + result.err, project) + "exit code " + std::to_string(result.exit_code) + "\n";
+  const std::string text =
+      settled(result.out + result.err, project) + "exit code " + std::to_string(result.exit_code) + "\n";
   const fs::path file = here / "approved" / (name + ".txt");
   if (std::getenv("COLONNADE_APPROVE")) write_file_atomically(file, text);
   INFO(file);
@@ -60,7 +61,8 @@ void check_approved(const std::string& name, const CommandResult& result, const 
 TEST_CASE("every command explains itself, with an example") {
   const TestFolder folder;
   check_approved("help", run_executable({"--help"}, folder.path()), folder.path());
-  for (const std::string command : {"run", "plan", "replay", "diff", "why", "show", "report", "ls", "gc", "op", "plugin"}) {
+  for (const std::string command :
+       {"run", "plan", "replay", "diff", "why", "show", "report", "ls", "gc", "op", "plugin"}) {
     const CommandResult result = run_executable({command, "--help"}, folder.path());
     CHECK_THAT(result.out, Contains("Example:\n  colonnade " + command));
     check_approved("help_" + command, result, folder.path());

@@ -10,7 +10,9 @@ using namespace colonnade::host;
 
 namespace {
 
-Field tensor_of(const std::vector<float>& numbers) { return tensor_field(Blob::of<float>(DType::f32, numbers)); }
+Field tensor_of(const std::vector<float>& numbers) {
+  return tensor_field(Blob::of<float>(DType::f32, numbers));
+}
 
 }  // namespace
 

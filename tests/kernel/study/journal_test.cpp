@@ -18,7 +18,9 @@ std::filesystem::path write_three(const TestFolder& folder) {
   return file;
 }
 
-std::string bytes_of(const std::filesystem::path& file) { return read_file_if_there(file).value(); }
+std::string bytes_of(const std::filesystem::path& file) {
+  return read_file_if_there(file).value();
+}
 
 }  // namespace
 

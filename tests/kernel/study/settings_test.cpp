@@ -98,7 +98,7 @@ TEST_CASE("paths on the command line are relative to the working folder") {
 
 TEST_CASE("mistakes in settings name where they are and what is allowed") {
   const Study study;
-  CHECK(study.error("pliot") == "--profile pliot: unknown profile; did you mean 'pilot'?; profiles: long, pilot");
+  CHECK(study.error("pliot") == "--profile pliot: unknown profile; did you mean 'pilot'? Profiles: long, pilot");
   CHECK(study.error("", {"steps"}) == "--set steps: expected NAME=VALUE");
   CHECK(study.error("", {".a=1"}) == "--set .a: no name of a setting");
   CHECK(study.error("", {"threads=0"}) == "--set: threads = 0; allowed: an integer from 1 to 1024");
@@ -140,7 +140,8 @@ TEST_CASE("a setting that neither file nor study knows is refused with the neare
   CHECK(error("", {"epochs=2", "steps=2", "text.path=y", "workers=2"}) == "");
   CHECK_THAT(error("", {"epohcs=2"}), Contains("--set: unknown setting 'epohcs'; did you mean 'epochs'?"));
   CHECK_THAT(error("", {"worker=2"}), Contains("did you mean 'workers'?"));
-  CHECK_THAT(error("pilot", {}), Contains("study.toml:4 (profile pilot): unknown setting 'stpes'; did you mean 'steps'?"));
+  CHECK_THAT(error("pilot", {}),
+             Contains("study.toml:4 (profile pilot): unknown setting 'stpes'; did you mean 'steps'?"));
 }
 
 TEST_CASE("a study is a folder with study.lua or a Lua file; its neighbours are offered") {
@@ -149,6 +150,7 @@ TEST_CASE("a study is a folder with study.lua or a Lua file; its neighbours are 
   folder.write("empty/readme", "");
   CHECK_THAT(error_of([&] { load_settings(folder.path() / "quikstart", "", {}); }),
              Contains("no such study; did you mean '" + (folder.path() / "quickstart").string() + "'?"));
-  CHECK_THAT(error_of([&] { load_settings(folder.path() / "empty", "", {}); }), Contains("no study.lua in this folder"));
+  CHECK_THAT(error_of([&] { load_settings(folder.path() / "empty", "", {}); }),
+             Contains("no study.lua in this folder"));
   CHECK_NOTHROW(load_settings(folder.path() / "quickstart" / "study.lua", "", {}));
 }

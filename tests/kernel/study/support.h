@@ -11,7 +11,9 @@ namespace colonnade::host {
 // A folder of its own, gone at the end of the test.
 class TestFolder {
  public:
-  TestFolder() : path_(std::filesystem::temp_directory_path() / ("colonnade-test-" + unique_name())) { make_folder(path_); }
+  TestFolder() : path_(std::filesystem::temp_directory_path() / ("colonnade-test-" + unique_name())) {
+    make_folder(path_);
+  }
   ~TestFolder() {
     std::error_code error;
     std::filesystem::remove_all(path_, error);
