@@ -10,6 +10,7 @@
 #include "colonnade/error.h"
 #include "kernel/evaluate/key_sources.h"
 #include "kernel/report/report.h"
+#include "kernel/store/files.h"
 #include "kernel/study/collect.h"
 #include "kernel/study/interrupt.h"
 #include "kernel/study/recorder.h"
