@@ -15,60 +15,94 @@ struct Coefficients {
   double shrink, rate, beta1, beta2, correction1, correction2, epsilon;
 };
 
+template <typename T>
+struct Operands {
+  const T* p;
+  const T* g;
+  const bool* keep;  // or nullptr
+  T* m;
+  T* v;
+  T* moved;
+};
+
 // The loop that defines the step; T is the parameter's type, arithmetic is in it.
 template <typename T>
-void update(T* p, const T* g, T* m, T* v, const bool* keep, std::int64_t count, const Coefficients& c) {
+void update(const Operands<T>& on, std::int64_t count, const Coefficients& c) {
   const T shrink = static_cast<T>(c.shrink), beta1 = static_cast<T>(c.beta1), beta2 = static_cast<T>(c.beta2);
   const T rate = static_cast<T>(c.rate / c.correction1), root = static_cast<T>(1 / std::sqrt(c.correction2));
   const T epsilon = static_cast<T>(c.epsilon);
   at::parallel_for(0, count, grain, [=](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
-      m[i] = beta1 * m[i] + (1 - beta1) * g[i];
-      v[i] = beta2 * v[i] + (1 - beta2) * g[i] * g[i];
-      const T moved = p[i] * shrink - rate * m[i] / (std::sqrt(v[i]) * root + epsilon);
-      p[i] = keep == nullptr || keep[i] ? moved : T(0);
+      on.m[i] = beta1 * on.m[i] + (1 - beta1) * on.g[i];
+      on.v[i] = beta2 * on.v[i] + (1 - beta2) * on.g[i] * on.g[i];
+      on.moved[i] = on.p[i] * shrink - rate * on.m[i] / (std::sqrt(on.v[i]) * root + epsilon);
+    }
+    if (on.keep == nullptr) return;
+    for (std::int64_t i = begin; i < end; ++i) {
+      if (!on.keep[i]) on.moved[i] = 0;
     }
   });
 }
 
 Tensor& moment(NamedTensors& state, const char* name, const Tensor& like) {
   Tensor& tensor = state[name];
-  if (!tensor.defined()) tensor = at::zeros_like(like, like.options().requires_grad(false));
+  if (!tensor.defined() || tensor.sizes() != like.sizes()) tensor = at::zeros(like.sizes(), like.options());
   tensor = tensor.contiguous();
   return tensor;
+}
+
+// Counts this update in and returns how many there were.
+double count_update(NamedTensors& state, bool fresh) {
+  Tensor& step = state["step"];
+  if (!step.defined() || fresh) step = at::zeros({1}, at::TensorOptions().dtype(at::kDouble));
+  step = step + 1;
+  return *step.const_data_ptr<double>();
+}
+
+template <typename T>
+Tensor moved(const Parameter& parameter, const Tensor& gradient, NamedTensors& state,
+             const Coefficients& coefficients) {
+  const Tensor p = parameter.tensor->detach().contiguous();
+  const Tensor g = gradient.contiguous();
+  const Tensor keep = parameter.mask.defined() ? parameter.mask.contiguous() : Tensor();
+  Tensor result = at::empty(p.sizes(), p.options());
+  const Operands<T> operands{p.const_data_ptr<T>(),
+                             g.const_data_ptr<T>(),
+                             keep.defined() ? keep.const_data_ptr<bool>() : nullptr,
+                             moment(state, "exp_avg", p).template data_ptr<T>(),
+                             moment(state, "exp_avg_sq", p).template data_ptr<T>(),
+                             result.data_ptr<T>()};
+  update(operands, p.numel(), coefficients);
+  return result;
 }
 
 }  // namespace
 
 bool decays(const Model& model, const Parameter& parameter) {
-  const bool own_weight = parameter.name.ends_with(":S") || parameter.name.ends_with(":U") || parameter.name.ends_with(":V");
+  const std::string& name = parameter.name;
+  const bool own_weight = name.ends_with(":S") || name.ends_with(":U") || name.ends_with(":V");
   return own_weight && model.site(parameter.site).kind != SiteKind::vector;
 }
 
 void adamw_step(const std::vector<Parameter>& parameters, const std::vector<Tensor>& gradients, ParameterState& state,
-                std::int64_t step, double learning_rate, const AdamWOptions& options, const Model& model) {
+                double learning_rate, const AdamWOptions& options, const Model& model) {
   at::NoGradGuard guard;
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     if (!gradients[i].defined()) continue;
     const Parameter& parameter = parameters[i];
-    Tensor& p = *parameter.tensor;
-    Tensor g = gradients[i].contiguous();
-    Tensor& m = moment(state[parameter.name], "exp_avg", p);
-    Tensor& v = moment(state[parameter.name], "exp_avg_sq", p);
-    Tensor keep = parameter.mask.defined() ? parameter.mask.contiguous() : Tensor();
-    const bool* keep_data = keep.defined() ? keep.const_data_ptr<bool>() : nullptr;
+    NamedTensors& own = state[parameter.name];
+    const auto mean = own.find("exp_avg");
+    const double t = count_update(own, mean == own.end() || mean->second.sizes() != parameter.tensor->sizes());
     const Coefficients c{decays(model, parameter) ? 1 - learning_rate * options.weight_decay : 1.0,
                          learning_rate * parameter.rate,
                          options.beta1,
                          options.beta2,
-                         1 - std::pow(options.beta1, static_cast<double>(step)),
-                         1 - std::pow(options.beta2, static_cast<double>(step)),
+                         1 - std::pow(options.beta1, t),
+                         1 - std::pow(options.beta2, t),
                          options.epsilon};
-    if (p.scalar_type() == at::kDouble) {
-      update(p.data_ptr<double>(), g.const_data_ptr<double>(), m.data_ptr<double>(), v.data_ptr<double>(), keep_data, p.numel(), c);
-    } else {
-      update(p.data_ptr<float>(), g.const_data_ptr<float>(), m.data_ptr<float>(), v.data_ptr<float>(), keep_data, p.numel(), c);
-    }
+    const bool wide = parameter.tensor->scalar_type() == at::kDouble;
+    *parameter.tensor =
+        wide ? moved<double>(parameter, gradients[i], own, c) : moved<float>(parameter, gradients[i], own, c);
   }
 }
 

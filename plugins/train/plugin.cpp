@@ -10,8 +10,9 @@ namespace {
 
 void require_enough(const Tokens& tokens, const std::string& role, std::int64_t length) {
   if (tokens.count() > length) return;
-  throw Error(ErrorKind::input, "the input '" + role + "' has " + std::to_string(tokens.count()) + " tokens; windows of length " +
-                                    std::to_string(length) + " need at least " + std::to_string(length + 1));
+  throw Error(ErrorKind::input, "the input '" + role + "' has " + std::to_string(tokens.count()) +
+                                    " tokens; windows of length " + std::to_string(length) + " need at least " +
+                                    std::to_string(length + 1));
 }
 
 Value train(OpContext& context) {
@@ -23,11 +24,12 @@ Value train(OpContext& context) {
     valid = tokens_from(context.input("valid"));
     require_enough(*valid, "valid", options.length);
   }
-  if (options.early_stop && (!valid || !options.evaluate_every)) {
-    throw Error(ErrorKind::usage, "train: early_stop needs the input 'valid' and evaluate_every");
+  if (options.evaluate_every && !valid) throw Error(ErrorKind::usage, "evaluate_every needs the input 'valid'");
+  if (options.early_stop && !options.evaluate_every) {
+    throw Error(ErrorKind::usage, "early_stop needs evaluate_every and the input 'valid'");
   }
   Model model = Model::from_field(context.input("model")).mutable_copy();
-  if (model.parameters().empty()) throw Error(ErrorKind::input, "train: nothing of this model is trainable");
+  if (model.parameters().empty()) throw Error(ErrorKind::input, "nothing of this model is trainable");
   Trainer trainer(std::move(model), std::move(data), std::move(valid), options, context.random());
   if (auto saved = context.load_checkpoint()) trainer.restore(*saved);
   trainer.run(context);
@@ -38,10 +40,13 @@ void declare_schedule(OpDeclaration& op) {
   op.param(integer("steps", "optimizer steps").range(1, std::nullopt))
       .param(integer("batch", "sequences in a batch").range(1, std::nullopt).fall_back(16))
       .param(integer("length", "tokens in a sequence").range(1, std::nullopt).fall_back(256))
-      .param(integer("accumulation", "batches whose gradients are averaged in a step").range(1, std::nullopt).fall_back(1))
+      .param(
+          integer("accumulation", "batches whose gradients are averaged in a step").range(1, std::nullopt).fall_back(1))
       .param(real("learning_rate", "highest learning rate").above(0).fall_back(1e-4).searched(Search::log))
       .param(choice("schedule", {"cosine", "constant"}, "what follows the warm-up").fall_back("cosine"))
-      .param(real("final_fraction", "learning rate at the end of the cosine, as a share of the highest").range(0, 1).fall_back(0.1))
+      .param(real("final_fraction", "learning rate at the end of the cosine, as a share of the highest")
+                 .range(0, 1)
+                 .fall_back(0.1))
       .param(integer("warmup", "steps of linear warm-up").range(0, std::nullopt).fall_back(0));
 }
 
@@ -49,25 +54,39 @@ void declare_optimizer(OpDeclaration& op) {
   op.param(real("beta1", "decay of the gradient's mean").range(0, std::nullopt).below(1).fall_back(0.9))
       .param(real("beta2", "decay of the gradient's square").range(0, std::nullopt).below(1).fall_back(0.999))
       .param(real("epsilon", "added to the root of the square").above(0).fall_back(1e-8))
-      .param(real("weight_decay", "decoupled decay of matrices; vectors and adapters have none").range(0, std::nullopt).fall_back(0.01))
+      .param(real("weight_decay", "decoupled decay of matrices; vectors and adapters have none")
+                 .range(0, std::nullopt)
+                 .fall_back(0.01))
       .param(real("clip", "largest norm of the whole gradient").above(0).optional())
-      .param(real("rescue", "norm to which a tensor's gradient below 1e-7 is rescaled; counted in the summary").above(0).optional());
+      .param(real("rescue", "norm to which a tensor's gradient below 1e-7 is rescaled; counted in the summary")
+                 .above(0)
+                 .optional());
 }
 
 void declare_evaluation(OpDeclaration& op) {
-  op.param(integer("evaluate_every", "steps between evaluations on 'valid'").range(1, std::nullopt).optional())
-      .param(integer("evaluate_windows", "windows of an evaluation, spread evenly").range(1, std::nullopt).fall_back(32))
-      .param(integer("early_stop", "evaluations without a better one before the training ends").range(0, std::nullopt).optional())
-      .param(integer("log_every", "steps between lines of the log and rows of the curve").range(1, std::nullopt).fall_back(50));
+  op.param(integer("evaluate_every", "steps between evaluations on 'valid'; by default only after the last")
+               .range(1, std::nullopt)
+               .optional())
+      .param(
+          integer("evaluate_windows", "windows of an evaluation, spread evenly").range(1, std::nullopt).fall_back(32))
+      .param(integer("early_stop", "end after so many evaluations in a row without a better one")
+                 .range(1, std::nullopt)
+                 .optional())
+      .param(integer("log_every", "steps between lines of the log and rows of the curve")
+                 .range(1, std::nullopt)
+                 .fall_back(50));
 }
 
 void register_plugin(Registrar& registrar) {
   OpDeclaration& op = registrar.op("train");
   op.doc(
         "Trains everything of a model that is trainable, with AdamW.\n"
-        "Each batch is `batch` windows of `length` + 1 tokens at positions drawn by the step's own random numbers, so that every "
-        "arm under one seed sees the same batches and a training that was killed goes on with the same ones. The loss is the "
-        "model's own plus the penalties of its adapters and hooks. Source of the optimizer: Loshchilov and Hutter, Decoupled "
+        "Each batch is `batch` windows of `length` + 1 tokens at positions drawn by the step's own random numbers, so "
+        "that every "
+        "arm under one seed sees the same batches and a training that was killed goes on with the same ones. The loss "
+        "is the "
+        "model's own plus the penalties of its adapters and hooks. Source of the optimizer: Loshchilov and Hutter, "
+        "Decoupled "
         "Weight Decay Regularization, 2019.")
       .example("local tuned = base:train { data = text.train, valid = text.valid, steps = 600, learning_rate = 1e-3 }")
       .random()

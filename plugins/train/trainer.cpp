@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdio>
 #include <numbers>
+#include <set>
 
 #include "colonnade/error.h"
 
@@ -16,7 +17,9 @@ namespace {
 constexpr double vanishing_norm = 1e-7;  // below it a gradient counts as vanished
 constexpr const char* loss_unit = "nats";
 
-double norm_of(const Tensor& tensor) { return tensor.to(at::kDouble).norm().item<double>(); }
+double norm_of(const Tensor& tensor) {
+  return tensor.to(at::kDouble).norm().item<double>();
+}
 
 void store_state(Field& field, const std::string& prefix, const NamedTensors& tensors) {
   for (const auto& [name, tensor] : tensors) field.tensors.emplace(prefix + name, to_blob(tensor.clone()));
@@ -27,7 +30,27 @@ std::optional<double> optional_number(const Json& document, const char* name) {
   return document.at(name).get<double>();
 }
 
-Json number_or_null(const std::optional<double>& number) { return number ? Json(*number) : Json(); }
+double percent_of(std::int64_t part, std::int64_t whole) {
+  constexpr double percent = 100;
+  return whole > 0 ? percent * static_cast<double>(part) / static_cast<double>(whole) : 0;
+}
+
+std::string step_line(std::int64_t step, double loss, double cross_entropy, double penalty, double learning_rate) {
+  char line[160];
+  std::snprintf(line, sizeof line, "Step %lld | Loss: %.4f (CE: %.4f, Reg: %.6f) | LR: %.6f",
+                static_cast<long long>(step), loss, cross_entropy, penalty, learning_rate);
+  return line;
+}
+
+std::string labelled(const std::string& name, double value) {
+  char number[32];
+  std::snprintf(number, sizeof number, "%.6g", value);
+  return " | " + name + ": " + number;
+}
+
+Json number_or_null(const std::optional<double>& number) {
+  return number ? Json(*number) : Json();
+}
 
 }  // namespace
 
@@ -45,8 +68,8 @@ TrainOptions TrainOptions::from_params(const Json& params) {
   options.final_fraction = params.at("final_fraction").get<double>();
   options.warmup = params.at("warmup").get<std::int64_t>();
   options.schedule = params.at("schedule").get<std::string>();
-  options.adamw = {params.at("beta1").get<double>(), params.at("beta2").get<double>(), params.at("epsilon").get<double>(),
-                   params.at("weight_decay").get<double>()};
+  options.adamw = {params.at("beta1").get<double>(), params.at("beta2").get<double>(),
+                   params.at("epsilon").get<double>(), params.at("weight_decay").get<double>()};
   options.clip = optional_number(params, "clip");
   options.rescue = optional_number(params, "rescue");
   options.evaluate_every = optional_integer("evaluate_every");
@@ -57,7 +80,8 @@ TrainOptions TrainOptions::from_params(const Json& params) {
 }
 
 double learning_rate_at(const TrainOptions& options, std::int64_t step) {
-  if (step < options.warmup) return options.learning_rate * static_cast<double>(step + 1) / static_cast<double>(options.warmup);
+  if (step < options.warmup)
+    return options.learning_rate * static_cast<double>(step + 1) / static_cast<double>(options.warmup);
   if (options.schedule == "constant") return options.learning_rate;
   const double span = static_cast<double>(std::max<std::int64_t>(1, options.steps - 1 - options.warmup));
   const double progress = std::min(1.0, static_cast<double>(step - options.warmup) / span);
@@ -78,36 +102,43 @@ Batch window_batch(const Tokens& tokens, const std::vector<std::int64_t>& starts
   return batch;
 }
 
-double evaluate_nats(const Model& model, const Tokens& tokens, std::int64_t length, std::int64_t windows, std::int64_t batch) {
+double evaluate_nats(const Model& model, const Tokens& tokens, std::int64_t length, std::int64_t windows,
+                     std::int64_t batch) {
   at::NoGradGuard guard;
   const std::int64_t last = tokens.count() - length - 1;
   const std::int64_t count = std::min(windows, last / length + 1);
   double sum = 0;
   for (std::int64_t first = 0; first < count; first += batch) {
     std::vector<std::int64_t> starts;
-    for (std::int64_t i = first; i < std::min(first + batch, count); ++i) starts.push_back(count == 1 ? 0 : last * i / (count - 1));
+    for (std::int64_t i = first; i < std::min(first + batch, count); ++i)
+      starts.push_back(count == 1 ? 0 : last * i / (count - 1));
     sum += model.loss(window_batch(tokens, starts, length)).item<double>() * static_cast<double>(starts.size());
   }
   return sum / static_cast<double>(count);
 }
 
 Trainer::Trainer(Model model, Tokens data, std::optional<Tokens> valid, TrainOptions options, RandomStream random)
-    : model_(std::move(model)), data_(std::move(data)), valid_(std::move(valid)), options_(std::move(options)), random_(random) {
-  for (const char* name : {"loss", "ce", "reg", "learning_rate", "valid_nats"}) {
-    if (curve_.columns().empty()) curve_.add_column("step", "integer");
-    curve_.add_column(name, "real", std::string(name) == "learning_rate" ? "" : loss_unit);
-  }
-  for (const auto& hook : model_.hooks()) {
-    for (const auto& [name, value] : hook->metrics()) curve_.add_column(name, "real");
-  }
+    : model_(std::move(model)),
+      data_(std::move(data)),
+      valid_(std::move(valid)),
+      options_(std::move(options)),
+      random_(random) {
+  curve_.add_column("step", "integer");
+  for (const char* name : {"loss", "ce", "reg"}) curve_.add_column(name, "real", loss_unit);
+  curve_.add_column("learning_rate", "real");
+  curve_.add_column("valid_nats", "real", loss_unit);
+  for (const auto& [name, value] : hook_metrics()) curve_.add_column(name, "real");
 }
 
 Batch Trainer::training_batch(std::int64_t index) const {
-  const RandomStream draws = random_.at("batch").at(static_cast<std::uint64_t>(index));
+  const RandomStream draws = random_.at("windows");
   const auto positions = static_cast<std::uint64_t>(data_.count() - options_.length);
+  // Windows are numbered through the whole training (hooks ask for negative ones), so that two batches of 8 are one
+  // of 16.
+  const auto first = static_cast<std::uint64_t>(index) * static_cast<std::uint64_t>(options_.batch);
   std::vector<std::int64_t> starts;
   for (std::int64_t row = 0; row < options_.batch; ++row) {
-    starts.push_back(static_cast<std::int64_t>(draws.below(static_cast<std::uint64_t>(row), positions)));
+    starts.push_back(static_cast<std::int64_t>(draws.below(first + static_cast<std::uint64_t>(row), positions)));
   }
   return window_batch(data_, starts, options_.length);
 }
@@ -116,43 +147,64 @@ TrainingStep Trainer::training_step(const StepInfo& info) {
   return {model_, optimizer_, info, [this](std::int64_t index) { return training_batch(index); }};
 }
 
-Trainer::StepLosses Trainer::accumulate(std::vector<Parameter>& parameters, std::vector<Tensor>& gradients, const StepInfo& info) {
+Error Trainer::not_finite(const std::string& what, std::int64_t step) const {
+  return Error(ErrorKind::op,
+               what + " is not finite at step " + std::to_string(step) + " of " + std::to_string(options_.steps) +
+                   "; a smaller learning_rate, a longer warmup or clip may help, if the weights hold no NaN");
+}
+
+Tensor Trainer::part_loss(std::int64_t part, const StepInfo& info, StepLosses& losses) const {
+  const double share = 1.0 / static_cast<double>(options_.accumulation);
+  StepInfo part_info = info;
+  part_info.random = info.random.at(static_cast<std::uint64_t>(part));
+  Tensor loss = model_.loss(training_batch(step_ * options_.accumulation + part), part_info);
+  losses.cross_entropy += share * loss.item<double>();
+  Tensor penalty = model_.penalty(part_info);
+  if (penalty.defined()) {
+    losses.penalty += share * penalty.item<double>();
+    loss = loss + penalty;
+  }
+  if (!std::isfinite(losses.cross_entropy + losses.penalty)) throw not_finite("the loss", step_ + 1);
+  if (!loss.requires_grad())
+    throw Error(ErrorKind::input, "the loss depends on nothing of this model that is trainable");
+  return loss * share;
+}
+
+Trainer::StepLosses Trainer::accumulate(std::vector<Parameter>& parameters, std::vector<Tensor>& gradients,
+                                        const StepInfo& info) {
+  at::AutoGradMode recording(true);
   StepLosses losses;
   std::vector<Tensor> leaves;
   for (Parameter& parameter : parameters) {
-    *parameter.tensor = parameter.tensor->detach().requires_grad_(true);
+    // Contiguous, as it would be after a checkpoint: products may round differently by layout.
+    *parameter.tensor = parameter.tensor->detach().contiguous().requires_grad_(true);
     leaves.push_back(*parameter.tensor);
   }
-  const double share = 1.0 / static_cast<double>(options_.accumulation);
   for (std::int64_t part = 0; part < options_.accumulation; ++part) {
-    StepInfo part_info = info;
-    part_info.random = info.random.at(static_cast<std::uint64_t>(part));
-    Tensor loss = model_.loss(training_batch(step_ * options_.accumulation + part), part_info);
-    losses.cross_entropy += share * loss.item<double>();
-    Tensor penalty = model_.penalty(part_info);
-    if (penalty.defined()) {
-      losses.penalty += share * penalty.item<double>();
-      loss = loss + penalty;
-    }
-    if (!std::isfinite(loss.item<double>())) {
-      throw Error(ErrorKind::op, "the loss is not finite at step " + std::to_string(step_) +
-                                     "; a smaller learning_rate, clip, or weights without NaN may help");
-    }
-    const auto part_gradients = torch::autograd::grad({loss * share}, leaves, {}, std::nullopt, false, true);
+    const auto part_gradients =
+        torch::autograd::grad({part_loss(part, info, losses)}, leaves, {}, std::nullopt, false, true);
     for (std::size_t i = 0; i < leaves.size(); ++i) {
       if (!part_gradients[i].defined()) continue;
       gradients[i] = gradients[i].defined() ? gradients[i] + part_gradients[i] : part_gradients[i];
     }
   }
-  for (Parameter& parameter : parameters) *parameter.tensor = parameter.tensor->detach();
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    *parameters[i].tensor = parameters[i].tensor->detach();
+    // What a mask forbids cannot move, so it has no say in norms and moments either.
+    const Tensor& mask = parameters[i].mask;
+    if (mask.defined() && gradients[i].defined())
+      gradients[i] = gradients[i].detach().masked_fill(mask.logical_not(), 0);
+  }
   return losses;
 }
 
-void Trainer::condition(std::vector<Tensor>& gradients) {
+void Trainer::condition(const std::vector<Parameter>& parameters, std::vector<Tensor>& gradients) {
   double square_sum = 0;
-  for (Tensor& gradient : gradients) {
+  for (std::size_t i = 0; i < gradients.size(); ++i) {
+    Tensor& gradient = gradients[i];
     if (!gradient.defined()) continue;
     double norm = norm_of(gradient);
+    if (!std::isfinite(norm)) throw not_finite("the gradient of '" + parameters[i].name + "'", step_ + 1);
     if (options_.rescue && norm > 0 && norm < vanishing_norm) {
       gradient = gradient * (*options_.rescue / norm);
       norm = *options_.rescue;
@@ -172,9 +224,9 @@ void Trainer::take_step(OpContext& context) {
   std::vector<Parameter> parameters = model_.parameters();
   std::vector<Tensor> gradients(parameters.size());
   const StepLosses losses = accumulate(parameters, gradients, info);
-  condition(gradients);
+  condition(parameters, gradients);
   const double learning_rate = learning_rate_at(options_, step_);
-  adamw_step(parameters, gradients, optimizer_, step_ + 1, learning_rate, options_.adamw, model_);
+  adamw_step(parameters, gradients, optimizer_, learning_rate, options_.adamw, model_);
   {
     at::NoGradGuard guard;
     for (const AttachedAdapter& attached : model_.adapters()) attached.adapter->after_step(info);
@@ -182,13 +234,19 @@ void Trainer::take_step(OpContext& context) {
     for (const auto& hook : model_.hooks()) hook->after_step(step);
   }
   ++step_;
-  const bool due = options_.evaluate_every && (step_ % *options_.evaluate_every == 0 || step_ == options_.steps);
-  if (due && valid_) evaluate();
-  report(context, losses, learning_rate);
+  const bool evaluated = evaluation_due();
+  if (evaluated) evaluate();
+  report(context, losses, learning_rate, evaluated);
+}
+
+bool Trainer::evaluation_due() const {
+  if (!valid_) return false;
+  return step_ == options_.steps || (options_.evaluate_every && step_ % *options_.evaluate_every == 0);
 }
 
 void Trainer::evaluate() {
   last_valid_ = evaluate_nats(model_, *valid_, options_.length, options_.evaluate_windows, options_.batch);
+  if (!std::isfinite(*last_valid_)) throw not_finite("the loss on 'valid'", step_);
   ++evaluations_since_best_;
   if (best_valid_ && *last_valid_ >= *best_valid_) return;
   best_valid_ = last_valid_;
@@ -196,32 +254,60 @@ void Trainer::evaluate() {
   evaluations_since_best_ = 0;
 }
 
-bool Trainer::stopped_early() const { return options_.early_stop && evaluations_since_best_ > *options_.early_stop; }
+bool Trainer::stopped_early() const {
+  return options_.early_stop && evaluations_since_best_ >= *options_.early_stop;
+}
 
-void Trainer::report(OpContext& context, const StepLosses& losses, double learning_rate) {
+std::map<std::string, double> Trainer::hook_metrics() const {
+  const std::set<std::string> taken = {"step", "loss", "ce", "reg", "learning_rate", "valid_nats"};
+  std::map<std::string, double> all;
+  for (const auto& hook : model_.hooks()) {
+    for (const auto& [name, value] : hook->metrics()) {
+      std::string unique = name;
+      for (int number = 2; all.contains(unique) || taken.contains(unique); ++number)
+        unique = name + " " + std::to_string(number);
+      all.emplace(unique, value);
+    }
+  }
+  return all;
+}
+
+void Trainer::report(OpContext& context, const StepLosses& losses, double learning_rate, bool evaluated) {
   const double total = losses.cross_entropy + losses.penalty;
   std::vector<std::pair<std::string, double>> metrics = {{"loss", total}};
   if (last_valid_) metrics.emplace_back("valid", *last_valid_);
   context.progress(step_, options_.steps, "steps", metrics);
-  const bool evaluated = valid_ && options_.evaluate_every && step_ % *options_.evaluate_every == 0;
   if (step_ != 1 && step_ != options_.steps && step_ % options_.log_every != 0 && !evaluated) return;
-  std::vector<Json> row = {step_, total, losses.cross_entropy, losses.penalty, learning_rate,
-                           evaluated || (step_ == options_.steps && last_valid_) ? Json(*last_valid_) : Json()};
-  std::string extra;
-  for (const auto& hook : model_.hooks()) {
-    for (const auto& [name, value] : hook->metrics()) {
-      row.emplace_back(value);
-      extra += " | " + name + ": " + std::to_string(value);
-    }
+  const auto of_hooks = hook_metrics();
+  std::vector<Json> row = {step_,          total,         losses.cross_entropy,
+                           losses.penalty, learning_rate, evaluated ? Json(*last_valid_) : Json()};
+  for (std::size_t column = row.size(); column < curve_.columns().size(); ++column) {
+    const auto found = of_hooks.find(curve_.columns()[column].name);
+    const bool known = found != of_hooks.end() && std::isfinite(found->second);
+    row.push_back(known ? Json(found->second) : Json());
   }
   curve_.add_row(row);
-  char line[160];
-  std::snprintf(line, sizeof line, "Step %lld | Loss: %.4f (CE: %.4f, Reg: %.6f) | LR: %.6f", static_cast<long long>(step_),
-                total, losses.cross_entropy, losses.penalty, learning_rate);
-  context.log(line + extra);
+  context.log(step_line(step_, total, losses.cross_entropy, losses.penalty, learning_rate) + details(of_hooks));
+}
+
+std::string Trainer::details(const std::map<std::string, double>& of_hooks) const {
+  std::string text = labelled("Trainable", trainable_percent_) + "%";
+  double sum = 0;
+  int masks = 0;
+  for (const AttachedAdapter& attached : model_.adapters()) {
+    const Json summary = attached.adapter->summary();
+    if (!summary.contains("sparsity")) continue;
+    sum += summary.at("sparsity").get<double>();
+    ++masks;
+  }
+  if (masks > 0) text += labelled("Sparsity", sum / masks);
+  for (const auto& [name, value] : of_hooks) text += labelled(name, value);
+  return text;
 }
 
 void Trainer::run(OpContext& context) {
+  const Model::Counts counts = model_.counts();
+  trainable_percent_ = percent_of(counts.trainable, counts.all);
   if (!prepared_) {
     at::NoGradGuard guard;
     TrainingStep step = training_step({true, 0, options_.steps, random_.at("before")});
@@ -239,7 +325,8 @@ void Trainer::run(OpContext& context) {
 
 Value Trainer::checkpoint() const {
   Value value;
-  value.fields["model"] = model_.to_field();
+  // Of a copy: fields share memory, and adapters and hooks may write theirs in place in the next step.
+  value.fields["model"] = model_.mutable_copy().to_field();
   value.fields["curve"] = to_field(curve_);
   Field state = record_field({{"step", step_},
                               {"rescued", rescued_},
@@ -272,21 +359,24 @@ void Trainer::restore(const Value& checkpoint) {
 
 Value Trainer::result() const {
   const Model::Counts counts = model_.counts();
-  const double tokens = static_cast<double>(step_ * options_.accumulation * options_.batch * options_.length);
+  const std::int64_t tokens = step_ * options_.accumulation * options_.batch * options_.length;
   Value value;
   value.fields["model"] = model_.to_field();
   value.fields["curve"] = to_field(curve_);
-  value.fields["trainable_percent"] =
-      to_field(Scalar{.value = 100.0 * static_cast<double>(counts.trainable) / static_cast<double>(counts.all),
-                      .n = counts.all,
-                      .standard_error = {},
-                      .unit = "%",
-                      .better = Better::lower,
-                      .per_example = {}});
-  Json summary = {{"steps", step_},           {"tokens", tokens},
-                  {"trainable", counts.trainable}, {"parameters", counts.all},
-                  {"rescued_gradients", rescued_}, {"best_valid_nats", number_or_null(best_valid_)},
-                  {"best_step", best_step_},       {"stopped_early", step_ < options_.steps}};
+  value.fields["trainable_percent"] = to_field(Scalar{.value = percent_of(counts.trainable, counts.all),
+                                                      .n = counts.all,
+                                                      .standard_error = {},
+                                                      .unit = "%",
+                                                      .better = Better::lower,
+                                                      .per_example = {}});
+  Json summary = {{"steps", step_},
+                  {"tokens", tokens},
+                  {"trainable", counts.trainable},
+                  {"parameters", counts.all},
+                  {"rescued_gradients", rescued_},
+                  {"best_valid_nats", number_or_null(best_valid_)},
+                  {"best_step", best_step_},
+                  {"stopped_early", step_ < options_.steps}};
   value.fields["summary"] = record_field(std::move(summary));
   return value;
 }

@@ -1,11 +1,13 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "adamw.h"
+#include "colonnade/error.h"
 #include "colonnade/op.h"
 #include "colonnade/tensor/model.h"
 #include "colonnade/tokens.h"
@@ -26,15 +28,16 @@ struct TrainOptions {
   static TrainOptions from_params(const Json& params);
 };
 
-// Linear warm-up to `learning_rate`, then constant or a half cosine down to final_fraction of it at the last step. Steps count
-// from 0.
+// Linear warm-up to `learning_rate`, then constant or a half cosine down to final_fraction of it at the last step.
+// Steps count from 0.
 double learning_rate_at(const TrainOptions& options, std::int64_t step);
 
 // Windows of length + 1 tokens: ids are the first `length`, targets the last. `starts` [B].
 Batch window_batch(const Tokens& tokens, const std::vector<std::int64_t>& starts, std::int64_t length);
 
 // Mean nats over `windows` windows spread evenly over the tokens: the same ones at every call.
-double evaluate_nats(const Model& model, const Tokens& tokens, std::int64_t length, std::int64_t windows, std::int64_t batch);
+double evaluate_nats(const Model& model, const Tokens& tokens, std::int64_t length, std::int64_t windows,
+                     std::int64_t batch);
 
 // One training from beginning to end, resumable at every step. Owns a writable copy of the model.
 class Trainer {
@@ -52,12 +55,19 @@ class Trainer {
     double cross_entropy = 0, penalty = 0;
   };
   Batch training_batch(std::int64_t index) const;
+  // The loss of one of a step's batches, divided by their number, on the tape; its parts are added to `losses`.
+  Tensor part_loss(std::int64_t part, const StepInfo& info, StepLosses& losses) const;
   StepLosses accumulate(std::vector<Parameter>& parameters, std::vector<Tensor>& gradients, const StepInfo& info);
-  void condition(std::vector<Tensor>& gradients);  // rescue, clip
+  void condition(const std::vector<Parameter>& parameters, std::vector<Tensor>& gradients);  // rescue, clip
   void take_step(OpContext& context);
+  bool evaluation_due() const;
   void evaluate();
   bool stopped_early() const;
-  void report(OpContext& context, const StepLosses& losses, double learning_rate);
+  // By name; where several hooks, or the curve itself, have one name, numbers are added.
+  std::map<std::string, double> hook_metrics() const;
+  void report(OpContext& context, const StepLosses& losses, double learning_rate, bool evaluated);
+  std::string details(const std::map<std::string, double>& of_hooks) const;  // what a log line says after the losses
+  Error not_finite(const std::string& what, std::int64_t step) const;
   TrainingStep training_step(const StepInfo& info);
 
   Model model_;
@@ -71,7 +81,8 @@ class Trainer {
   std::int64_t rescued_ = 0;
   std::optional<double> last_valid_, best_valid_;
   std::int64_t best_step_ = 0, evaluations_since_best_ = 0;
-  bool prepared_ = false;
+  double trainable_percent_ = 0;
+  bool prepared_ = false;  // hooks have seen before_training
 };
 
 }  // namespace colonnade
