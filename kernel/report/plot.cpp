@@ -225,8 +225,10 @@ class PlotBuilder {
   void choose_logarithms() {
     const std::string declared = declared_.value("log", "");
     const bool positions = plot_.type == "heatmap" || plot_.type == "bars";
+    // Steps and time run along a line's x: they are stretched only when asked.
+    const bool course = plot_.type == "line";
     const auto asked = [&](char axis) { return declared.find(axis) != std::string::npos; };
-    plot_.x.log = plot_.x.categories.empty() && (asked('x') || (!positions && spans_decades(&Bucket::x)));
+    plot_.x.log = plot_.x.categories.empty() && (asked('x') || (!positions && !course && spans_decades(&Bucket::x)));
     plot_.y.log = plot_.y.categories.empty() && (asked('y') || (!positions && spans_decades(&Bucket::y)));
     plot_.z.log = is_grid() && spans_decades(&Bucket::z);
   }
