@@ -31,6 +31,7 @@ struct PluginInfo {
 struct PluginPaths {
   std::vector<std::filesystem::path> explicit_files_or_folders;  // --plugin, study.toml
   std::filesystem::path study, project;                          // their plugins/ folders; may be empty
+  bool installed = true;                                         // look in the user's and the system's folders too
   static std::vector<std::filesystem::path> user_folders();      // COLONNADE_PLUGIN_PATH, ~/.local/lib/colonnade
   static std::filesystem::path system_folder();                  // beside the executable: ../lib/colonnade
 };

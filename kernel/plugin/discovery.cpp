@@ -89,6 +89,7 @@ std::vector<PluginInfo> discover_plugins(const PluginPaths& paths) {
   for (const std::filesystem::path& path : paths.explicit_files_or_folders) discovery.add_explicit(path);
   discovery.add_folder(paths.study, "study");
   discovery.add_folder(paths.project, "project");
+  if (!paths.installed) return std::move(discovery.found);
   for (const std::filesystem::path& folder : PluginPaths::user_folders()) discovery.add_folder(folder, "user");
   discovery.add_folder(PluginPaths::system_folder(), "system");
   return std::move(discovery.found);

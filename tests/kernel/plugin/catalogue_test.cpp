@@ -1,11 +1,13 @@
 #include "kernel/plugin/catalogue.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <cstdlib>
 
 #include "colonnade/error.h"
 #include "colonnade/version.h"
+#include "kernel/plugin/discovery.h"
 #include "kernel/plugin/host_files.h"
 #include "tests/kernel/store/support.h"
 
@@ -21,13 +23,12 @@ fs::path fixture_file(const std::string& name) {
   return fs::path(COLONNADE_TEST_FIXTURE_DIR) / (name + ".plugin.so");
 }
 
-// Keeps the user's own plugins out.
-struct NoUserPlugins {
-  NoUserPlugins() {
-    ::setenv("COLONNADE_PLUGIN_PATH", "", 1);
-    ::setenv("HOME", "/nonexistent", 1);
-  }
-};
+// Nothing but what a test names.
+PluginPaths bare_paths() {
+  PluginPaths paths;
+  paths.installed = false;
+  return paths;
+}
 
 fs::path copy_fixture(const std::string& name, const fs::path& folder) {
   fs::create_directories(folder);
@@ -38,8 +39,7 @@ fs::path copy_fixture(const std::string& name, const fs::path& folder) {
 
 std::unique_ptr<Catalogue> load_fixtures(const std::vector<std::string>& names, const fs::path& cache = {},
                                          bool trust_versions = false) {
-  const NoUserPlugins none;
-  PluginPaths paths;
+  PluginPaths paths = bare_paths();
   for (const std::string& name : names) paths.explicit_files_or_folders.push_back(fixture_file(name));
   return Catalogue::load(paths, cache, trust_versions);
 }
@@ -121,9 +121,8 @@ TEST_CASE("An op is found by its full id or its short name, and misses say what 
 }
 
 TEST_CASE("The first place a plugin is found in wins, and the others are reported") {
-  const NoUserPlugins none;
   const ScratchFolder folder;
-  PluginPaths paths;
+  PluginPaths paths;  // the user's folders too
   paths.study = folder.path() / "study/plugins";
   paths.project = folder.path() / "project/plugins";
   const fs::path in_study = copy_fixture("good", paths.study);
@@ -131,23 +130,27 @@ TEST_CASE("The first place a plugin is found in wins, and the others are reporte
   copy_fixture("endless_op", paths.project);
   write_bytes(paths.project / "notes.so", "no plugin");
   write_bytes(paths.project / ".hidden.plugin.so", "no plugin");
-  ::setenv("COLONNADE_PLUGIN_PATH", (":" + (folder.path() / "user").string()).c_str(), 1);
   const fs::path in_user = copy_fixture("good", folder.path() / "user");
-  const std::unique_ptr<Catalogue> catalogue = Catalogue::load(paths, {});
-  ::setenv("COLONNADE_PLUGIN_PATH", "", 1);
-  const PluginInfo* good = catalogue->find_plugin("good");
-  REQUIRE(good != nullptr);
-  CHECK(good->file == in_study);
-  CHECK(good->origin == "study");
-  CHECK(good->shadowed == std::vector<fs::path>{in_project, in_user});
-  CHECK(catalogue->find_plugin("endless_op")->origin == "project");
-  CHECK(catalogue->find_plugin("notes") == nullptr);
+  ::setenv("COLONNADE_PLUGIN_PATH", (":" + (folder.path() / "user").string()).c_str(), 1);
+  const std::vector<PluginInfo> found = discover_plugins(paths);
+  ::unsetenv("COLONNADE_PLUGIN_PATH");
+  const auto plugin = [&](const std::string& name) {
+    return std::find_if(found.begin(), found.end(), [&](const PluginInfo& info) { return info.name == name; });
+  };
+  REQUIRE(plugin("good") != found.end());
+  CHECK(plugin("good")->file == in_study);
+  CHECK(plugin("good")->origin == "study");
+  REQUIRE(plugin("good")->shadowed.size() >= 2);
+  CHECK(plugin("good")->shadowed[0] == in_project);
+  CHECK(plugin("good")->shadowed[1] == in_user);
+  REQUIRE(plugin("endless_op") != found.end());
+  CHECK(plugin("endless_op")->origin == "project");
+  CHECK(plugin("notes") == found.end());
 }
 
 TEST_CASE("An explicit path must be a plugin or a folder") {
-  const NoUserPlugins none;
   const ScratchFolder folder;
-  PluginPaths paths;
+  PluginPaths paths = bare_paths();
   paths.explicit_files_or_folders = {folder.path() / "none.plugin.so"};
   CHECK(message_of([&] { Catalogue::load(paths, {}); }, ErrorKind::usage) ==
         "plugin " + (folder.path() / "none.plugin.so").string() + ": there is no such file or folder");
@@ -158,10 +161,9 @@ TEST_CASE("An explicit path must be a plugin or a folder") {
 }
 
 TEST_CASE("A renamed plugin file is told to take its name back") {
-  const NoUserPlugins none;
   const ScratchFolder folder;
   fs::copy_file(fixture_file("good"), folder.path() / "best.plugin.so");
-  PluginPaths paths;
+  PluginPaths paths = bare_paths();
   paths.explicit_files_or_folders = {folder.path()};
   const std::unique_ptr<Catalogue> catalogue = Catalogue::load(paths, {});
   CHECK(catalogue->find_plugin("best")->disabled ==
@@ -207,10 +209,9 @@ TEST_CASE("What extends a plugin is part of its code") {
 }
 
 TEST_CASE("What needs a disabled plugin is disabled with it") {
-  const NoUserPlugins none;
   const ScratchFolder folder;
   write_bytes(folder.path() / "good.plugin.so", "no plugin at all");
-  PluginPaths paths;
+  PluginPaths paths = bare_paths();
   paths.explicit_files_or_folders = {folder.path(), fixture_file("dependent"), fixture_file("extension")};
   const std::unique_ptr<Catalogue> catalogue = Catalogue::load(paths, {});
   CHECK(catalogue->find_plugin("dependent")->disabled == "it needs plugin 'good', which is disabled");
@@ -220,9 +221,8 @@ TEST_CASE("What needs a disabled plugin is disabled with it") {
 }
 
 TEST_CASE("One changed byte of a plugin changes its code, touching and moving it do not") {
-  const NoUserPlugins none;
   const ScratchFolder folder;
-  PluginPaths paths;
+  PluginPaths paths = bare_paths();
   paths.explicit_files_or_folders = {copy_fixture("good", folder.path() / "a")};
   const fs::path cache = folder.path() / "cache";
   const Json before = Catalogue::load(paths, cache)->code_of({"good"});
