@@ -10,6 +10,7 @@ const Catalogue& probe_catalogue() {
   static const ScratchFolder cache;
   static const std::unique_ptr<Catalogue> catalogue = [] {
     PluginPaths paths;
+  paths.installed = false;
     paths.explicit_files_or_folders = {std::filesystem::path(COLONNADE_TEST_FIXTURE_DIR) / "probe.plugin.so"};
     return Catalogue::load(paths, cache.path());
   }();
