@@ -1,5 +1,4 @@
 #include "kernel/study/execute.h"
-#include "kernel/store/files.h"
 
 #include <fmt/format.h>
 
@@ -66,22 +65,24 @@ bool is_finished(const RunFolder& folder, const RunHistory& history, const Catal
   return true;
 }
 
-RunOutcome finished_outcome(const RunFolder& folder, const RunHistory& history) {
-  RunOutcome outcome;
-  outcome.folder = folder;
+void take_finished(const RunHistory& history, RunOutcome& outcome) {
   outcome.table = history.table;
   outcome.was_finished = true;
-  return outcome;
 }
 
+// Without opening the journal for writing, or the store. Not if the lock has to be mended first.
 std::optional<RunOutcome> find_finished(const PreparedStudy& prepared, const StudyLock& lock) {
   const auto folder = find_run(prepared.project.runs_folder(), lock.id);
-  // A damaged lock is mended on the longer way.
   if (!folder || read_file_if_there(folder->lock()) != lock_text(lock.document)) return std::nullopt;
+  const JournalContents contents = read_journal(folder->journal());
   RunHistory history;
-  for (const Json& event : read_journal(folder->journal()).events) history.apply(event);
+  for (const Json& event : contents.events) history.apply(event);
   if (!is_finished(*folder, history, *prepared.catalogue)) return std::nullopt;
-  return finished_outcome(*folder, history);
+  RunOutcome outcome;
+  outcome.folder = *folder;
+  outcome.messages = contents.damage;
+  take_finished(history, outcome);
+  return outcome;
 }
 
 std::vector<std::string> arm_names(const StudyDescription& description) {
@@ -140,9 +141,8 @@ RunOutcome execute_study(PreparedStudy& prepared, const DisplayFactory& make_dis
   Recorder recorder(*journal, display.get());
   // Another process may have finished it between the first look and the lock.
   if (is_finished(outcome.folder, recorder.history(), *prepared.catalogue)) {
-    RunOutcome finished = finished_outcome(outcome.folder, recorder.history());
-    finished.messages = outcome.messages;
-    return finished;
+    take_finished(recorder.history(), outcome);
+    return outcome;
   }
   recorder.start({arm_names(prepared.study->description()), prepared.seeds, prepared.host.workers, prepared.plugins,
                   prepared.settings.study_folder});

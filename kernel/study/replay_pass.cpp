@@ -83,6 +83,7 @@ void Replayer::seed(Store& store, Store* before) {
     Trace trace;
     trace.key = judged.key;
     trace.op = record->op;
+    trace.key_record = {{"op", record->op}, {"params", record->params}};
     trace.manifest = *judged.manifest;
     trace.op_class = "measured";  // never dropped, never held against a value of another pass
     store.add(std::move(trace));
