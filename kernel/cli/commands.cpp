@@ -138,8 +138,8 @@ std::vector<std::string> Commands::with_set_options(std::vector<std::string> arg
       const bool has_value =
           equals != std::string::npos || (i + 1 < arguments.size() && !arguments[i + 1].starts_with("--"));
       if (!has_value) {
-        throw Error(ErrorKind::usage, fmt::format("'{}' is no option{}, and as a setting it needs a value", option,
-                                                  did_you_mean(option, known)));
+        throw Error(ErrorKind::usage, fmt::format("'{}' is no option{}", option,
+                                                  then(did_you_mean(option, known), "as a setting it needs a value")));
       }
       value = equals != std::string::npos ? argument.substr(equals + 1) : arguments[++i];
     }
