@@ -47,7 +47,8 @@ Model::Model(std::shared_ptr<const Architecture> architecture, Json configuratio
   const auto options = at::TensorOptions().dtype(wide ? at::kDouble : at::kFloat);
   for (std::size_t i = 0; i < structure->sites.size(); ++i) {
     structure->by_name.emplace(structure->sites[i].name, i);
-    weights_.push_back({.reference = {}, .sparse = at::zeros(structure->sites[i].shape, options), .mask = {}, .u = {}, .v = {}});
+    weights_.push_back(
+        {.reference = {}, .sparse = at::zeros(structure->sites[i].shape, options), .mask = {}, .u = {}, .v = {}});
   }
   trainable_.assign(weights_.size(), true);
   writable_.assign(weights_.size(), true);
@@ -57,10 +58,13 @@ Model::Model(std::shared_ptr<const Architecture> architecture, Json configuratio
 const SiteSpec& Model::site(const std::string& name) const {
   const auto found = structure_->by_name.find(name);
   if (found != structure_->by_name.end()) return structure_->sites[found->second];
-  throw Error(ErrorKind::input, "the model has no site '" + name + "'" + did_you_mean(name, site_names(structure_->sites)));
+  throw Error(ErrorKind::input,
+              "the model has no site '" + name + "'" + did_you_mean(name, site_names(structure_->sites)));
 }
 
-bool Model::has_site(const std::string& name) const { return structure_->by_name.contains(name); }
+bool Model::has_site(const std::string& name) const {
+  return structure_->by_name.contains(name);
+}
 
 const Symmetry& Model::symmetry(const std::string& name) const {
   std::vector<std::string> names;
@@ -78,13 +82,16 @@ const SiteWeight& Model::weight(const std::string& name) const {
 
 std::vector<const AttachedAdapter*> Model::adapters_of(const std::string& name) const {
   std::vector<const AttachedAdapter*> result;
+  if (adapters_.empty()) return result;
   for (const AttachedAdapter& attached : adapters_) {
     if (attached.site == name) result.push_back(&attached);
   }
   return result;
 }
 
-at::ScalarType Model::dtype() const { return weights_.front().sparse.scalar_type(); }
+at::ScalarType Model::dtype() const {
+  return weights_.front().sparse.scalar_type();
+}
 
 Tensor Model::forward(const Batch& batch, const StepInfo& info, Observer* observer) const {
   SiteRunner run(*this, info, observer);
@@ -106,7 +113,9 @@ Tensor Model::penalty(const StepInfo& info) const {
   return total;
 }
 
-Model Model::mutable_copy() const { return mutable_copy(site_names(structure_->sites)); }
+Model Model::mutable_copy() const {
+  return mutable_copy(site_names(structure_->sites));
+}
 
 Model Model::mutable_copy(const std::vector<std::string>& sites) const {
   const auto own = [](Tensor& tensor) {
@@ -121,6 +130,7 @@ Model Model::mutable_copy(const std::vector<std::string>& sites) const {
     copy.writable_[index] = true;
     SiteWeight& weight = copy.weights_[index];
     own(weight.sparse);
+    own(weight.mask);
     own(weight.u);
     own(weight.v);
   }
@@ -167,7 +177,9 @@ void Model::detach(const std::string& name, const std::string& type) {
   });
 }
 
-void Model::add_hook(std::shared_ptr<Hook> hook) { hooks_.push_back(std::move(hook)); }
+void Model::add_hook(std::shared_ptr<Hook> hook) {
+  hooks_.push_back(std::move(hook));
+}
 
 void Model::remove_hooks(const std::string& type_prefix) {
   std::erase_if(hooks_, [&](const auto& hook) { return is_of_type(hook->type(), type_prefix); });
@@ -217,11 +229,13 @@ Model::Counts Model::counts() const {
     const SiteWeight& weight = weights_[i];
     counts.all += weight.sparse.numel();
     if (weight.rank() > 0) counts.all += weight.u.numel() + weight.v.numel();
-    Tensor dense_part = weight.has_reference() ? weight.reference + weight.sparse : weight.sparse;
+    // Masks drop elements of S; what a reference holds there stays.
+    Tensor dense_part = weight.sparse;
     for (const AttachedAdapter* attached : adapters_of(structure_->sites[i].name)) {
       Tensor hard = attached->adapter->hard_mask();
       if (hard.defined()) dense_part = dense_part * hard.reshape(dense_part.sizes());
     }
+    if (weight.has_reference()) dense_part = dense_part + weight.reference;
     counts.nonzero += at::count_nonzero(dense_part).item<std::int64_t>();
     if (weight.rank() > 0) counts.nonzero += weight.u.numel() + weight.v.numel();
   }
@@ -234,7 +248,8 @@ Model::Counts Model::counts() const {
     }
   }
   for (const Parameter& parameter : const_cast<Model*>(this)->parameters()) {
-    counts.trainable += parameter.mask.defined() ? parameter.mask.sum().item<std::int64_t>() : parameter.tensor->numel();
+    counts.trainable +=
+        parameter.mask.defined() ? parameter.mask.sum().item<std::int64_t>() : parameter.tensor->numel();
   }
   return counts;
 }

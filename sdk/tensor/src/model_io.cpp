@@ -1,5 +1,8 @@
 #include <ATen/Functions.h>
 
+#include <cmath>
+#include <set>
+
 #include "colonnade/error.h"
 #include "colonnade/tensor/model.h"
 
@@ -15,30 +18,110 @@ namespace {
 constexpr const char* model_type = "model";
 constexpr int model_format = 1;
 
-std::string plugin_of(const std::string& type) { return type.substr(0, type.find('/')); }
+std::string plugin_of(const std::string& type) {
+  return type.substr(0, type.find('/'));
+}
 
+std::string text_of(at::IntArrayRef sizes) {
+  return Json(sizes.vec()).dump();
+}
+
+std::string text_of(const Tensor& tensor) {
+  return std::string(dtype_name(dtype_of(tensor.scalar_type()))) + " " + text_of(tensor.sizes());
+}
+
+// A sum is cheaper than two passes of tests, and finite only if every term is.
+bool surely_finite(const Tensor& tensor) {
+  return !tensor.is_floating_point() || tensor.numel() == 0 || std::isfinite(tensor.sum().item<double>());
+}
+
+// Hands out a field's tensors and remembers which: what nobody asked for is a mistake of whoever wrote the field.
 class FieldReader {
  public:
   explicit FieldReader(const Field& field) : field_(field) {}
 
   bool has(const std::string& name) const { return field_.tensors.contains(name); }
-  Tensor read(const std::string& name) const {
+  Tensor read(const std::string& name) {
     const auto found = field_.tensors.find(name);
     if (found == field_.tensors.end()) throw Error(ErrorKind::input, "the model's tensor '" + name + "' is missing");
+    used_.insert(name);
     return to_tensor(found->second);
   }
-  Tensor read_if(const std::string& name) const { return has(name) ? read(name) : Tensor(); }
-  NamedTensors under(const std::string& prefix) const {
+  // Of a site.
+  Tensor read_weight(const std::string& name, at::ScalarType type, const std::vector<std::int64_t>& shape) {
+    Tensor tensor = read(name);
+    if (tensor.scalar_type() != type || tensor.sizes() != at::IntArrayRef(shape)) {
+      throw Error(ErrorKind::input, "the model's tensor '" + name + "' is " + text_of(tensor) + "; its site needs " +
+                                        std::string(dtype_name(dtype_of(type))) + " " +
+                                        text_of(at::IntArrayRef(shape)));
+    }
+    if (!surely_finite(tensor)) require_finite(tensor, "the model's tensor '" + name + "'");
+    return tensor;
+  }
+  // Undefined where there is none.
+  Tensor read_part(const std::string& name, at::ScalarType type, const std::vector<std::int64_t>& shape) {
+    return has(name) ? read_weight(name, type, shape) : Tensor();
+  }
+  NamedTensors under(const std::string& prefix) {
     NamedTensors result;
-    for (auto it = field_.tensors.lower_bound(prefix); it != field_.tensors.end() && it->first.starts_with(prefix); ++it) {
-      result.emplace(it->first.substr(prefix.size()), to_tensor(it->second));
+    for (auto it = field_.tensors.lower_bound(prefix); it != field_.tensors.end() && it->first.starts_with(prefix);
+         ++it) {
+      result.emplace(it->first.substr(prefix.size()), read(it->first));
     }
     return result;
+  }
+  void require_all_used() const {
+    for (const auto& [name, blob] : field_.tensors) {
+      if (used_.contains(name)) continue;
+      throw Error(ErrorKind::input, "the model's tensor '" + name + "' belongs to no site, adapter or hook of it");
+    }
   }
 
  private:
   const Field& field_;
+  std::set<std::string> used_;
 };
+
+SiteWeight read_weight(FieldReader& reader, const SiteSpec& site, at::ScalarType type) {
+  const std::string& name = site.tensor_name;
+  SiteWeight weight;
+  weight.sparse = reader.read_weight(name, type, site.shape);
+  weight.reference = reader.read_part(name + ":reference", type, site.shape);
+  weight.mask = reader.read_part(name + ":mask", at::kBool, site.shape);
+  if (reader.has(name + ":U") != reader.has(name + ":V")) {
+    throw Error(ErrorKind::input, "the model's tensor '" + name + "' has one of its factors U and V but not the other");
+  }
+  if (reader.has(name + ":U")) {
+    const Tensor factor = reader.read(name + ":U");
+    const std::int64_t rank = factor.dim() == 2 ? factor.size(1) : 0;
+    weight.u = reader.read_weight(name + ":U", type, {site.rows(), rank});
+    weight.v = reader.read_weight(name + ":V", type, {site.columns(), rank});
+  }
+  if (weight.has_mask() && at::logical_and(weight.sparse != 0, at::logical_not(weight.mask)).any().item<bool>()) {
+    throw Error(ErrorKind::input, "the model's tensor '" + name + "' is not zero where its mask drops it");
+  }
+  return weight;
+}
+
+// An adapter's own errors say where they stood; anything else that its loading code throws does not.
+template <typename Load>
+auto load_named(const std::string& what, Load load) {
+  try {
+    return load();
+  } catch (const Error&) {
+    throw;
+  } catch (const std::exception& error) {
+    throw Error(ErrorKind::input, what + " cannot be read: " + error.what());
+  }
+}
+
+// Infinities may be meant in an adapter, NaN never is.
+void refuse_nan(const NamedTensors& tensors, const std::string& what) {
+  for (const auto& [name, tensor] : tensors) {
+    if (surely_finite(tensor) || !at::isnan(tensor).any().item<bool>()) continue;
+    throw Error(ErrorKind::input, "NaN in the tensor '" + name + "' of " + what);
+  }
+}
 
 void put(Field& field, const std::string& name, const Tensor& tensor) {
   if (tensor.defined()) field.tensors.emplace(name, to_blob(tensor));
@@ -69,54 +152,63 @@ Field Model::to_field() const {
                         {"type", adapter.type()},
                         {"configuration", adapter.configuration()},
                         {"trainable", attached.trainable}});
-    for (const auto& [name, entry] : adapter.tensors()) put(field, "adapters/" + std::to_string(i) + "/" + name, entry.tensor);
+    for (const auto& [name, entry] : adapter.tensors())
+      put(field, "adapters/" + std::to_string(i) + "/" + name, entry.tensor);
     field.carries.insert(plugin_of(adapter.type()));
   }
   Json hooks = Json::array();
   for (std::size_t i = 0; i < hooks_.size(); ++i) {
     hooks.push_back({{"type", hooks_[i]->type()}, {"configuration", hooks_[i]->configuration()}});
-    for (const auto& [name, tensor] : hooks_[i]->tensors()) put(field, "hooks/" + std::to_string(i) + "/" + name, tensor);
+    for (const auto& [name, tensor] : hooks_[i]->tensors())
+      put(field, "hooks/" + std::to_string(i) + "/" + name, tensor);
     field.carries.insert(plugin_of(hooks_[i]->type()));
   }
-  field.document = {{"format", model_format},   {"architecture", architecture_->type()}, {"configuration", configuration_},
-                    {"frozen_sites", frozen},   {"adapters", adapters},                  {"hooks", hooks}};
+  field.document = {{"format", model_format},
+                    {"architecture", architecture_->type()},
+                    {"configuration", configuration_},
+                    {"frozen_sites", frozen},
+                    {"adapters", adapters},
+                    {"hooks", hooks}};
   return field;
 }
 
 Model Model::from_field(const Field& field) {
-  if (field.type != model_type) throw Error(ErrorKind::input, "expected a model, found a value of type '" + field.type + "'");
+  if (field.type != model_type)
+    throw Error(ErrorKind::input, "expected a model, found a value of type '" + field.type + "'");
   const Json& document = field.document;
-  if (document.value("format", 0) > model_format) {
-    throw Error(ErrorKind::input, "the model was written by a newer version (format " + document.at("format").dump() + ")");
+  try {
+    if (document.at("format").get<int>() > model_format) {
+      throw Error(ErrorKind::input, "the model was written by a newer version: format " + document.at("format").dump() +
+                                        ", this one reads format " + std::to_string(model_format) + " and older");
+    }
+    Model model(find_architecture(document.at("architecture").get<std::string>()), document.at("configuration"));
+    FieldReader reader(field);
+    for (std::size_t i = 0; i < model.weights_.size(); ++i) {
+      model.weights_[i] = read_weight(reader, model.structure_->sites[i], model.dtype());
+    }
+    for (const Json& name : document.at("frozen_sites")) model.set_site_trainable(name.get<std::string>(), false);
+    for (std::size_t index = 0; const Json& entry : document.at("adapters")) {
+      const std::string site = entry.at("site").get<std::string>(), type = entry.at("type").get<std::string>();
+      const SiteSpec& spec = model.site(site);
+      const NamedTensors tensors = reader.under("adapters/" + std::to_string(index++) + "/");
+      const std::string what = "adapter '" + type + "' of site '" + site + "'";
+      std::shared_ptr<Adapter> adapter =
+          load_named(what, [&] { return load_adapter(type, entry.at("configuration"), spec, tensors); });
+      refuse_nan(tensors, what);
+      model.adapters_.push_back({site, std::move(adapter), entry.at("trainable").get<bool>()});
+    }
+    for (std::size_t index = 0; const Json& entry : document.at("hooks")) {
+      const std::string type = entry.at("type").get<std::string>();
+      const NamedTensors tensors = reader.under("hooks/" + std::to_string(index++) + "/");
+      model.hooks_.push_back(
+          load_named("hook '" + type + "'", [&] { return load_hook(type, entry.at("configuration"), tensors); }));
+    }
+    reader.require_all_used();
+    model.writable_.assign(model.weights_.size(), false);
+    return model;
+  } catch (const Json::exception& error) {
+    throw Error(ErrorKind::input, std::string("the model's document is damaged: ") + error.what());
   }
-  Model model(find_architecture(document.at("architecture").get<std::string>()), document.at("configuration"));
-  const FieldReader reader(field);
-  for (std::size_t i = 0; i < model.weights_.size(); ++i) {
-    const SiteSpec& site = model.structure_->sites[i];
-    SiteWeight weight;
-    weight.sparse = reader.read(site.tensor_name);
-    weight.reference = reader.read_if(site.tensor_name + ":reference");
-    weight.mask = reader.read_if(site.tensor_name + ":mask");
-    weight.u = reader.read_if(site.tensor_name + ":U");
-    weight.v = reader.read_if(site.tensor_name + ":V");
-    model.set_weight(site.name, std::move(weight));
-  }
-  for (const Json& name : document.at("frozen_sites")) model.set_site_trainable(name.get<std::string>(), false);
-  std::size_t index = 0;
-  for (const Json& entry : document.at("adapters")) {
-    const std::string& site = entry.at("site").get_ref<const std::string&>();
-    std::shared_ptr<Adapter> adapter =
-        load_adapter(entry.at("type").get<std::string>(), entry.at("configuration"), model.site(site),
-                     reader.under("adapters/" + std::to_string(index++) + "/"));
-    model.adapters_.push_back({site, std::move(adapter), entry.at("trainable").get<bool>()});
-  }
-  index = 0;
-  for (const Json& entry : document.at("hooks")) {
-    model.hooks_.push_back(load_hook(entry.at("type").get<std::string>(), entry.at("configuration"),
-                                     reader.under("hooks/" + std::to_string(index++) + "/")));
-  }
-  model.writable_.assign(model.weights_.size(), false);
-  return model;
 }
 
 }  // namespace colonnade

@@ -3,7 +3,7 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <cstdlib>
+#include <charconv>
 
 #include "colonnade/error.h"
 #include "colonnade/hash.h"
@@ -21,7 +21,12 @@ constexpr const char* hook_kind = "hook";
 std::pair<std::string, int> split_format(const std::string& id) {
   const auto at_sign = id.rfind('@');
   if (at_sign == std::string::npos) return {id, 1};
-  return {id.substr(0, at_sign), std::atoi(id.c_str() + at_sign + 1)};
+  int format = 0;
+  const auto [end, error] = std::from_chars(id.data() + at_sign + 1, id.data() + id.size(), format);
+  if (error != std::errc() || end != id.data() + id.size() || format < 1) {
+    throw Error(ErrorKind::input, "'" + id + "' is no type id; it ends in @ and a format from 1, as in plugin/type@1");
+  }
+  return {id.substr(0, at_sign), format};
 }
 
 template <typename Type>
@@ -41,13 +46,15 @@ const Type& find_formatted(const char* kind, const std::string& stored) {
   const auto& type = *static_cast<const Type*>(provided->object.get());
   const int known = split_format(type.id).second;
   if (format > known) {
-    throw Error(ErrorKind::input, std::string("the ") + kind + " '" + stored + "' was written by a newer plugin; this one reads format " +
-                                      std::to_string(known) + " and older. Update the plugin '" + provided->plugin + "'");
+    throw Error(ErrorKind::input,
+                std::string("the ") + kind + " '" + stored + "' was written by a newer plugin; this one reads format " +
+                    std::to_string(known) + " and older. Update the plugin '" + provided->plugin + "'");
   }
   return type;
 }
 
-// Known before any op runs: one thread pool of the size that the key says, deterministic algorithms, no threads between ops.
+// Known before any op runs: one thread pool of the size that the key says, deterministic algorithms, no threads between
+// ops.
 void set_up_torch(int threads) {
   at::set_num_threads(threads);
   at::set_num_interop_threads(1);
@@ -67,8 +74,12 @@ const bool registered = [] {
 
 }  // namespace
 
-void register_adapter(Registrar& registrar, AdapterType type) { provide_formatted(registrar, adapter_kind, std::move(type)); }
-void register_hook(Registrar& registrar, HookType type) { provide_formatted(registrar, hook_kind, std::move(type)); }
+void register_adapter(Registrar& registrar, AdapterType type) {
+  provide_formatted(registrar, adapter_kind, std::move(type));
+}
+void register_hook(Registrar& registrar, HookType type) {
+  provide_formatted(registrar, hook_kind, std::move(type));
+}
 
 void register_architecture(Registrar& registrar, std::shared_ptr<const Architecture> architecture) {
   const std::string id = architecture->type();

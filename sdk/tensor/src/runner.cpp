@@ -13,6 +13,15 @@ Tensor product_of(const Tensor& product, const Tensor& factor) {
   return product.defined() ? product * factor : factor;
 }
 
+// What has no input to scale carries both scales in its weight: l_out ⊙ W ⊙ l_in.
+Tensor with_scales(const Tensor& weight, const Tensor& scale_input, const Tensor& scale_output) {
+  if (!scale_input.defined() && !scale_output.defined()) return weight;
+  Tensor matrix = weight.reshape({weight.size(0), -1});
+  if (scale_input.defined()) matrix = matrix * scale_input.reshape({1, -1});
+  if (scale_output.defined()) matrix = matrix * scale_output.reshape({-1, 1});
+  return matrix.reshape(weight.sizes());
+}
+
 }  // namespace
 
 // What one use of a site comes to: y = l_out ⊙ (W (l_in ⊙ x) + branches(l_in ⊙ x) + b).
@@ -42,8 +51,7 @@ SiteRunner::Applied SiteRunner::apply(const std::string& name, bool branches) {
   }
   const auto rows = weight.sparse.size(0);
   const auto matrix_shape = std::vector<std::int64_t>{rows, weight.sparse.numel() / rows};
-  Tensor site_mask = weight.has_mask() ? weight.mask.reshape(matrix_shape).to(weight.sparse.scalar_type()) : Tensor();
-  const bool masked = mask.defined() || site_mask.defined();
+  const bool masked = mask.defined() || weight.has_mask();
   Tensor sparse = weight.sparse.reshape(matrix_shape);
   for (const AttachedAdapter* each : attached) {
     const Adapter& adapter = *each->adapter;
@@ -53,7 +61,7 @@ SiteRunner::Applied SiteRunner::apply(const std::string& name, bool branches) {
     }
     Tensor update = adapter.update(info_);
     if (!update.defined()) continue;
-    if (site_mask.defined()) update = update * site_mask;
+    if (weight.has_mask()) update = update * weight.mask.reshape(matrix_shape);
     if (branches && info_.training) {
       applied.branches.push_back({&adapter, product_of(update, mask)});
       continue;
@@ -72,7 +80,9 @@ SiteRunner::Applied SiteRunner::apply(const std::string& name, bool branches) {
   return applied;
 }
 
-Tensor SiteRunner::bias_of(const SiteSpec& site) { return site.bias.empty() ? Tensor() : parameter(site.bias); }
+Tensor SiteRunner::bias_of(const SiteSpec& site) {
+  return site.bias.empty() ? Tensor() : parameter(site.bias);
+}
 
 void SiteRunner::report(const SiteSpec& site, const Tensor& input, const Tensor& output) {
   if (observer_ == nullptr || !observer_->wants_site(site)) return;
@@ -88,8 +98,8 @@ Tensor SiteRunner::linear(const std::string& name, const Tensor& x) {
   if (applied.low_rank_u.defined()) y = y + at::linear(at::linear(input, applied.low_rank_v.t()), applied.low_rank_u);
   for (const Applied::Branch& branch : applied.branches) {
     Tensor seen = branch.adapter->branch_input(input, info_);
-    Tensor addition = branch.masked_update.defined() ? at::linear(seen, branch.masked_update)
-                                                     : branch.adapter->branch(seen, info_);
+    Tensor addition =
+        branch.masked_update.defined() ? at::linear(seen, branch.masked_update) : branch.adapter->branch(seen, info_);
     if (!addition.defined()) {
       Tensor update = branch.adapter->update(info_);
       if (update.defined()) addition = at::linear(seen, update);
@@ -115,7 +125,8 @@ Tensor SiteRunner::linear_transposed_embedding(const std::string& name, const Te
 Tensor SiteRunner::causal_conv1d(const std::string& name, const Tensor& x) {
   const SiteSpec& site = model_.site(name);
   const Applied applied = apply(name, false);
-  if (applied.scale_input.defined()) throw Error(ErrorKind::input, "site '" + name + "': a convolution's taps have no input scale");
+  if (applied.scale_input.defined())
+    throw Error(ErrorKind::input, "site '" + name + "': a convolution's taps have no input scale");
   const std::int64_t length = x.size(1);
   const std::int64_t width = site.columns();
   Tensor padded = at::constant_pad_nd(x, {0, 0, width - 1, 0});
@@ -149,18 +160,15 @@ Tensor SiteRunner::rms_norm(const std::string& name, const Tensor& x, double eps
   const bool half = x.scalar_type() == at::kHalf || x.scalar_type() == at::kBFloat16;
   Tensor wide = half ? x.to(at::kFloat) : x;
   Tensor normal = wide * at::rsqrt(wide.square().mean(-1, true) + epsilon);
-  Tensor y = (half ? normal.to(x.scalar_type()) : normal) * applied.weight;
-  if (applied.scale_output.defined()) y = y * applied.scale_output;
+  Tensor weight = with_scales(applied.weight, applied.scale_input, applied.scale_output);
+  Tensor y = (half ? normal.to(x.scalar_type()) : normal) * weight;
   report(site, x, y);
   return y;
 }
 
 Tensor SiteRunner::parameter(const std::string& name) {
   const Applied applied = apply(name, false);
-  if (!applied.scale_output.defined()) return applied.weight;
-  Tensor factor = applied.scale_output;
-  while (factor.dim() < applied.weight.dim()) factor = factor.unsqueeze(-1);
-  return applied.weight * factor;
+  return with_scales(applied.weight, applied.scale_input, applied.scale_output);
 }
 
 const Symmetry* SiteRunner::wanted(const std::string& name) const {

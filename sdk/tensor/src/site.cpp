@@ -2,7 +2,8 @@
 
 #include <ATen/Functions.h>
 
-#include <cmath>
+#include <algorithm>
+#include <string>
 
 #include "colonnade/error.h"
 
@@ -12,15 +13,32 @@ namespace {
 
 constexpr double rank_tolerance = 1e-7;  // of the largest singular value
 
-Tensor as_matrix(const Tensor& tensor) { return tensor.reshape({tensor.size(0), -1}); }
+Tensor as_matrix(const Tensor& tensor) {
+  return tensor.reshape({tensor.size(0), -1});
+}
 
 double norm_of(const Tensor& tensor) {
   return tensor.numel() == 0 ? 0.0 : tensor.detach().to(at::kDouble).norm().item<double>();
 }
 
+std::string sizes_of(at::IntArrayRef sizes) {
+  std::string text;
+  for (const std::int64_t size : sizes) text += (text.empty() ? "" : ", ") + std::to_string(size);
+  return "[" + text + "]";
+}
+
+// Broadcasting would hide an edit that was meant for another site.
+void require_elements(const char* what, const Tensor& given, at::IntArrayRef expected) {
+  if (given.defined() && given.numel() == c10::multiply_integers(expected)) return;
+  throw Error(ErrorKind::input, std::string(what) + " has shape " + (given.defined() ? sizes_of(given.sizes()) : "[]") +
+                                    ", its site needs " + sizes_of(expected));
+}
+
 // Adds what the mask lets through to S and says what it refused.
 EditReport add_to_sparse(SiteWeight& weight, const Tensor& delta_matrix) {
   EditReport report;
+  require_elements("an edit", delta_matrix, weight.sparse.sizes());
+  require_finite(delta_matrix, "an edit of a site");
   Tensor delta = delta_matrix.reshape(weight.sparse.sizes()).to(weight.sparse.scalar_type());
   report.requested_norm = norm_of(delta);
   if (weight.has_mask()) {
@@ -36,7 +54,11 @@ EditReport add_to_sparse(SiteWeight& weight, const Tensor& delta_matrix) {
 EditReport scale(SiteWeight& weight, const Tensor& factors, int axis, bool densify_allowed) {
   EditReport report;
   Tensor matrix = as_matrix(weight.sparse);
-  Tensor l = factors.detach().to(matrix.scalar_type()).reshape(axis == 0 ? at::IntArrayRef({-1, 1}) : at::IntArrayRef({1, -1}));
+  require_elements(axis == 0 ? "a scale of rows" : "a scale of columns", factors, {matrix.size(axis)});
+  require_finite(factors, axis == 0 ? "a scale of rows" : "a scale of columns");
+  Tensor l = factors.detach()
+                 .to(matrix.scalar_type())
+                 .reshape(axis == 0 ? at::IntArrayRef({-1, 1}) : at::IntArrayRef({1, -1}));
   Tensor scaled = matrix * l;
   if (weight.has_reference()) {
     if (weight.has_mask() && !densify_allowed) {
@@ -59,10 +81,14 @@ EditReport scale(SiteWeight& weight, const Tensor& factors, int axis, bool densi
 
 const char* site_kind_name(SiteKind kind) {
   switch (kind) {
-    case SiteKind::linear: return "linear";
-    case SiteKind::conv1d: return "conv1d";
-    case SiteKind::embedding: return "embedding";
-    case SiteKind::vector: return "vector";
+    case SiteKind::linear:
+      return "linear";
+    case SiteKind::conv1d:
+      return "conv1d";
+    case SiteKind::embedding:
+      return "embedding";
+    case SiteKind::vector:
+      return "vector";
   }
   return "";
 }
@@ -94,6 +120,7 @@ std::int64_t nominal_size(const SiteWeight& weight) {
 }
 
 void apply_mask(SiteWeight& weight, const Tensor& keep, bool with_low_rank) {
+  require_elements("a mask", keep, weight.sparse.sizes());
   Tensor shaped = keep.to(at::kBool).reshape(weight.sparse.sizes());
   weight.mask = weight.has_mask() ? at::logical_and(weight.mask, shaped) : shaped.clone();
   // Not a product: a masked infinity or NaN has to become zero, and zeros stay positive.
@@ -107,14 +134,17 @@ void apply_mask(SiteWeight& weight, const Tensor& keep, bool with_low_rank) {
 EditReport edit_low_rank(SiteWeight& weight, const Tensor& delta_u, const Tensor& delta_v) {
   const std::int64_t rows = weight.sparse.size(0);
   const std::int64_t columns = weight.sparse.numel() / std::max<std::int64_t>(rows, 1);
+  const bool fits = delta_u.dim() == 2 && delta_v.dim() == 2 && delta_u.size(0) == rows && delta_v.size(0) == columns &&
+                    delta_u.size(1) == delta_v.size(1);
+  if (!fits) {
+    throw Error(ErrorKind::input, "a low-rank edit does not fit its site: factors " + sizes_of(delta_u.sizes()) +
+                                      " and " + sizes_of(delta_v.sizes()) + " for a matrix " +
+                                      sizes_of({rows, columns}));
+  }
+  require_finite(delta_u, "a low-rank edit of a site");
+  require_finite(delta_v, "a low-rank edit of a site");
   Tensor u = delta_u.detach().to(weight.sparse.scalar_type());
   Tensor v = delta_v.detach().to(weight.sparse.scalar_type());
-  if (u.size(0) != rows || v.size(0) != columns || u.size(1) != v.size(1)) {
-    throw Error(ErrorKind::input, "a low-rank edit does not fit its site: factors [" + std::to_string(u.size(0)) + ", " +
-                                      std::to_string(u.size(1)) + "] and [" + std::to_string(v.size(0)) + ", " +
-                                      std::to_string(v.size(1)) + "] for a matrix [" + std::to_string(rows) + ", " +
-                                      std::to_string(columns) + "]");
-  }
   SiteWeight appended = weight;
   appended.u = weight.rank() > 0 ? at::cat({weight.u, u}, 1) : u.clone();
   appended.v = weight.rank() > 0 ? at::cat({weight.v, v}, 1) : v.clone();
@@ -129,7 +159,9 @@ EditReport edit_low_rank(SiteWeight& weight, const Tensor& delta_u, const Tensor
   return report;
 }
 
-EditReport edit_dense(SiteWeight& weight, const Tensor& delta) { return add_to_sparse(weight, as_matrix(delta.detach())); }
+EditReport edit_dense(SiteWeight& weight, const Tensor& delta) {
+  return add_to_sparse(weight, as_matrix(delta.detach()));
+}
 
 EditReport scale_rows(SiteWeight& weight, const Tensor& factors, bool densify_allowed) {
   return scale(weight, factors, 0, densify_allowed);
@@ -141,9 +173,11 @@ EditReport scale_columns(SiteWeight& weight, const Tensor& factors, bool densify
 
 EditReport set_reference(SiteWeight& weight, const Tensor& reference) {
   EditReport report;
+  require_elements("a reference", reference, weight.sparse.sizes());
+  require_finite(reference, "a reference");
   Tensor held = weight.has_reference() ? weight.reference + weight.sparse : weight.sparse;
-  weight.sparse = (held - reference.to(held.scalar_type())).detach();
-  weight.reference = reference.to(held.scalar_type());
+  weight.reference = reference.detach().to(held.scalar_type()).reshape(held.sizes());
+  weight.sparse = (held - weight.reference).detach();
   report.rank = weight.rank();
   if (!weight.has_mask()) return report;
   const bool zeros_hold = !at::logical_and(weight.sparse != 0, at::logical_not(weight.mask)).any().item<bool>();
@@ -165,7 +199,11 @@ EditReport densify(SiteWeight& weight) {
 }
 
 void recompress(SiteWeight& weight) {
-  if (weight.rank() == 0) return;
+  if (weight.rank() == 0) {
+    weight.u = Tensor();
+    weight.v = Tensor();
+    return;
+  }
   const auto type = weight.u.scalar_type();
   auto [qu, ru] = at::linalg_qr(weight.u.detach().to(at::kDouble), "reduced");
   auto [qv, rv] = at::linalg_qr(weight.v.detach().to(at::kDouble), "reduced");
@@ -194,7 +232,8 @@ void reindex(SiteWeight& weight, int axis, const Tensor& index) {
     take(weight.u, 0);
     return;
   }
-  // Columns of the matrix are the last dimension of linear sites and [channels, states]; a convolution's taps are not permuted.
+  // Columns of the matrix are the last dimension of linear sites and [channels, states]; a convolution's taps are not
+  // permuted.
   if (weight.sparse.dim() != 2) throw Error(ErrorKind::input, "only matrices have columns to permute");
   take(weight.reference, 1);
   take(weight.sparse, 1);
