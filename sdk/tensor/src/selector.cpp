@@ -1,5 +1,6 @@
 #include "colonnade/tensor/selector.h"
 
+#include <algorithm>
 #include <charconv>
 #include <functional>
 #include <set>
@@ -14,16 +15,24 @@ namespace {
   throw Error(ErrorKind::usage, "site selector '" + selector + "': " + why);
 }
 
+// One place to go back to, the last *: patterns of many stars stay linear in practice.
 bool matches_pattern(std::string_view pattern, std::string_view name) {
-  if (pattern.empty()) return name.empty();
-  if (pattern.front() == '*') {
-    for (std::size_t skip = 0; skip <= name.size(); ++skip) {
-      if (matches_pattern(pattern.substr(1), name.substr(skip))) return true;
+  std::size_t at = 0, star = std::string_view::npos, resume = 0, i = 0;
+  while (i < name.size()) {
+    if (at < pattern.size() && pattern[at] == '*') {
+      star = at++;
+      resume = i;
+    } else if (at < pattern.size() && (pattern[at] == '?' || pattern[at] == name[i])) {
+      ++at;
+      ++i;
+    } else if (star != std::string_view::npos) {
+      at = star + 1;
+      i = ++resume;
+    } else {
+      return false;
     }
-    return false;
   }
-  if (name.empty()) return false;
-  return (pattern.front() == '?' || pattern.front() == name.front()) && matches_pattern(pattern.substr(1), name.substr(1));
+  return pattern.find_first_not_of('*', at) == std::string_view::npos;
 }
 
 std::vector<std::string> split(const std::string& text, char separator) {
@@ -53,22 +62,30 @@ struct Term {
   std::string part;
 };
 
-std::vector<std::string> known_kinds() { return {"linear", "conv1d", "embedding", "vector"}; }
+std::vector<std::string> known_kinds() {
+  return {"linear", "conv1d", "embedding", "vector"};
+}
 
-std::function<bool(const SiteSpec&)> parse_condition(const Model& model, const std::string& text, const std::string& selector) {
+std::function<bool(const SiteSpec&)> parse_condition(const Model& model, const std::string& text,
+                                                     const std::string& selector, bool must_match) {
   if (text == "all") return [](const SiteSpec&) { return true; };
   if (text.starts_with("role:")) {
     const std::string role = text.substr(5);
     std::set<std::string> roles;
     for (const SiteSpec& site : model.sites()) roles.insert(site.roles.begin(), site.roles.end());
-    if (!roles.contains(role)) refuse(selector, "no site has the role '" + role + "'" + did_you_mean(role, {roles.begin(), roles.end()}));
-    return [role](const SiteSpec& site) { return std::find(site.roles.begin(), site.roles.end(), role) != site.roles.end(); };
+    if (must_match && !roles.contains(role)) {
+      refuse(selector, "no site has the role '" + role + "'" + did_you_mean(role, {roles.begin(), roles.end()}));
+    }
+    return [role](const SiteSpec& site) {
+      return std::find(site.roles.begin(), site.roles.end(), role) != site.roles.end();
+    };
   }
   if (text.starts_with("kind:")) {
     const std::string kind = text.substr(5);
     const auto kinds = known_kinds();
     if (std::find(kinds.begin(), kinds.end(), kind) == kinds.end()) {
-      refuse(selector, "unknown kind '" + kind + "'; there are linear, conv1d, embedding, vector" + did_you_mean(kind, kinds));
+      refuse(selector,
+             "unknown kind '" + kind + "'; there are linear, conv1d, embedding, vector" + did_you_mean(kind, kinds));
     }
     return [kind](const SiteSpec& site) { return kind == site_kind_name(site.kind); };
   }
@@ -77,12 +94,13 @@ std::function<bool(const SiteSpec&)> parse_condition(const Model& model, const s
     const auto dots = range.find("..");
     const int low = layer_number(range.substr(0, dots), selector);
     const int high = dots == std::string::npos ? low : layer_number(range.substr(dots + 2), selector);
+    if (low > high) refuse(selector, "layers " + range + " run backwards");
     return [low, high](const SiteSpec& site) { return site.layer >= low && site.layer <= high; };
   }
   return [text](const SiteSpec& site) { return matches_pattern(text, site.name); };
 }
 
-Term parse_term(const Model& model, std::string text, const std::string& selector) {
+Term parse_term(const Model& model, std::string text, const std::string& selector, bool must_match) {
   Term term;
   if (text.starts_with('!')) {
     term.take_away = true;
@@ -94,7 +112,7 @@ Term parse_term(const Model& model, std::string text, const std::string& selecto
   }
   for (const std::string& condition : split(text, '&')) {
     if (condition.empty()) refuse(selector, "an empty term");
-    term.conditions.push_back(parse_condition(model, condition, selector));
+    term.conditions.push_back(parse_condition(model, condition, selector, must_match));
   }
   return term;
 }
@@ -103,6 +121,23 @@ struct Choice {
   bool whole = false;
   std::vector<Part> rows;
 };
+
+// A site's parts in order, with the rows that no part names in between.
+std::vector<Part> all_rows(const SiteSpec& site) {
+  std::vector<Part> named = site.parts, all;
+  std::sort(named.begin(), named.end(), [](const Part& a, const Part& b) { return a.start < b.start; });
+  std::int64_t next = 0;
+  const auto fill_to = [&](std::int64_t start) {
+    if (start > next) all.push_back({"rest", next, start - next});
+  };
+  for (const Part& part : named) {
+    fill_to(part.start);
+    all.push_back(part);
+    next = std::max(next, part.start + part.size);
+  }
+  fill_to(site.rows());
+  return all;
+}
 
 void apply_term(const Term& term, const SiteSpec& site, Choice& choice, bool& matched) {
   for (const auto& condition : term.conditions) {
@@ -117,10 +152,12 @@ void apply_term(const Term& term, const SiteSpec& site, Choice& choice, bool& ma
   if (part == nullptr) return;
   matched = true;
   if (term.take_away && choice.whole) {
-    choice = {false, site.parts};
+    choice = {false, all_rows(site)};
   }
   std::erase_if(choice.rows, [&](const Part& row) { return row.name == term.part; });
-  if (!term.take_away && !choice.whole) choice.rows.push_back(*part);
+  if (term.take_away || choice.whole) return;
+  choice.rows.push_back(*part);
+  std::sort(choice.rows.begin(), choice.rows.end(), [](const Part& a, const Part& b) { return a.start < b.start; });
 }
 
 [[noreturn]] void refuse_unmatched(const Model& model, const std::string& term, const std::string& selector) {
@@ -128,7 +165,11 @@ void apply_term(const Term& term, const SiteSpec& site, Choice& choice, bool& ma
   std::set<std::string> parts;
   for (const SiteSpec& site : model.sites()) {
     names.push_back(site.name);
-    for (const Part& part : site.parts) parts.insert("#" + part.name);
+    names.push_back("*." + site.name.substr(site.name.rfind('.') + 1));
+    for (const Part& part : site.parts) {
+      parts.insert("#" + part.name);
+      names.push_back("*." + site.name.substr(site.name.rfind('.') + 1) + "#" + part.name);
+    }
   }
   std::string known;
   for (const std::string& part : parts) known += (known.empty() ? "; parts there are: " : ", ") + part;
@@ -139,7 +180,7 @@ std::vector<SelectedSite> select(const Model& model, const std::string& selector
   std::map<std::string, Choice> choices;
   for (const std::string& text : split(selector, ',')) {
     if (text.empty()) refuse(selector, "an empty term");
-    const Term term = parse_term(model, text, selector);
+    const Term term = parse_term(model, text, selector, every_term_matches);
     bool matched = false;
     for (const SiteSpec& site : model.sites()) apply_term(term, site, choices[site.name], matched);
     if (!matched && every_term_matches) refuse_unmatched(model, text, selector);
@@ -150,13 +191,16 @@ std::vector<SelectedSite> select(const Model& model, const std::string& selector
     if (choice.whole) result.push_back({site.name, {}});
     if (!choice.rows.empty()) result.push_back({site.name, choice.rows});
   }
-  if (result.empty()) refuse(selector, every_term_matches ? "nothing is left of the selection" : "this model has none of these");
+  if (result.empty())
+    refuse(selector, every_term_matches ? "nothing is left of the selection" : "this model has none of these");
   return result;
 }
 
 }  // namespace
 
-std::vector<SelectedSite> select_sites(const Model& model, const std::string& selector) { return select(model, selector, true); }
+std::vector<SelectedSite> select_sites(const Model& model, const std::string& selector) {
+  return select(model, selector, true);
+}
 
 std::vector<SelectedSite> select_present_sites(const Model& model, const std::string& selector) {
   return select(model, selector, false);
