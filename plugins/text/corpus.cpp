@@ -4,6 +4,7 @@
 #include <cctype>
 #include <fstream>
 #include <iterator>
+#include <system_error>
 
 #include "colonnade/error.h"
 
@@ -17,10 +18,21 @@ constexpr double train_share = 0.90, valid_share = 0.05;
 
 enum class Split { none, train, valid, test };
 
+// "folder/" ends in an empty name.
+std::string name_of(const fs::path& path) {
+  return (path.has_filename() ? path : path.parent_path()).filename().string();
+}
+
 std::string read_file(const fs::path& file) {
+  std::error_code failure;
+  const auto size = fs::file_size(file, failure);
   std::ifstream in(file, std::ios::binary);
-  std::string bytes{std::istreambuf_iterator<char>(in), {}};
-  if (!in && !in.eof()) throw Error(ErrorKind::input, "cannot read '" + file.filename().string() + "'");
+  std::string bytes(failure ? 0 : static_cast<std::size_t>(size), '\0');
+  in.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  if (failure || !in.is_open() || in.gcount() != static_cast<std::streamsize>(bytes.size())) {
+    throw Error(ErrorKind::input,
+                "text: '" + name_of(file) + "' cannot be read" + (failure ? ": " + failure.message() : ""));
+  }
   return bytes;
 }
 
@@ -91,14 +103,15 @@ Corpus read_published(const fs::path& folder, const std::vector<fs::path>& files
     if (split == Split::none) continue;
     seen += (seen.empty() ? "" : ", ") + file.filename().string();
     if (++count[split] > 1) {
-      throw Error(ErrorKind::input, "text: '" + folder.filename().string() + "' has two files for one split: " + seen);
+      throw Error(ErrorKind::input, "text: '" + name_of(folder) + "' has two files for one split: " + seen);
     }
     found[split] = read_file(file);
     corpus.files.push_back(file.filename().string());
   }
-  for (const auto& [split, name] : {std::pair{Split::train, "training"}, {Split::valid, "validation"}, {Split::test, "test"}}) {
+  for (const auto& [split, name] :
+       {std::pair{Split::train, "training"}, {Split::valid, "validation"}, {Split::test, "test"}}) {
     if (!found.contains(split)) {
-      throw Error(ErrorKind::input, "text: '" + folder.filename().string() + "' has " + seen + " but no " + name +
+      throw Error(ErrorKind::input, "text: '" + name_of(folder) + "' has " + seen + " but no " + name +
                                         " split; a file with the word train, valid or test in its name is one");
     }
   }
@@ -110,7 +123,8 @@ Corpus read_published(const fs::path& folder, const std::vector<fs::path>& files
 
 Corpus read_folder(const fs::path& folder, std::optional<std::int64_t> domain, std::int64_t domains) {
   const auto files = files_in(folder);
-  const bool published = std::any_of(files.begin(), files.end(), [](const fs::path& file) { return split_of(file) != Split::none; });
+  const bool published =
+      std::any_of(files.begin(), files.end(), [](const fs::path& file) { return split_of(file) != Split::none; });
   if (published) {
     check_domain(domain, domains, "the training split");
     Corpus corpus = read_published(folder, files);
@@ -118,12 +132,14 @@ Corpus read_folder(const fs::path& folder, std::optional<std::int64_t> domain, s
     return corpus;
   }
   std::vector<fs::path> texts;
-  std::copy_if(files.begin(), files.end(), std::back_inserter(texts), [](const fs::path& file) { return file.extension() == ".txt"; });
+  std::copy_if(files.begin(), files.end(), std::back_inserter(texts),
+               [](const fs::path& file) { return file.extension() == ".txt"; });
   if (texts.empty()) {
-    throw Error(ErrorKind::input, "text: '" + folder.filename().string() +
-                                      "' has neither published splits (train, valid, test in the files' names) nor .txt files");
+    throw Error(ErrorKind::input,
+                "text: '" + name_of(folder) +
+                    "' has neither published splits (train, valid, test in the files' names) nor .txt files");
   }
-  check_domain(domain, static_cast<std::int64_t>(texts.size()), "'" + folder.filename().string() + "'");
+  check_domain(domain, static_cast<std::int64_t>(texts.size()), "'" + name_of(folder) + "'");
   if (domain) texts = {texts[static_cast<std::size_t>(*domain - 1)]};
   Corpus corpus;
   for (const fs::path& file : texts) {
@@ -146,9 +162,11 @@ Corpus read_single(const fs::path& file, std::optional<std::int64_t> domain, std
 
 Corpus read_corpus(const fs::path& path, std::optional<std::int64_t> domain, std::int64_t domains) {
   Corpus corpus = fs::is_directory(path) ? read_folder(path, domain, domains) : read_single(path, domain, domains);
-  for (const auto& [text, name] : {std::pair{&corpus.train, "training"}, {&corpus.valid, "validation"}, {&corpus.test, "test"}}) {
+  for (const auto& [text, name] :
+       {std::pair{&corpus.train, "training"}, {&corpus.valid, "validation"}, {&corpus.test, "test"}}) {
     if (text->empty()) {
-      throw Error(ErrorKind::input, "text: the " + std::string(name) + " split of '" + path.filename().string() + "' is empty");
+      throw Error(ErrorKind::input, "text: the " + std::string(name) + " split of '" + name_of(path) +
+                                        "' is empty; cuts are made at line ends, so every split needs a line");
     }
   }
   return corpus;

@@ -15,10 +15,12 @@ struct Corpus {
 };
 
 // How a folder or file is read:
-//  - a folder that holds published splits (file names with "train", "valid"/"validation"/"val"/"dev", "test" as a word of their
-//    own): as published; domain n is the n-th of `domains` equal ranges of the training split, cut at line ends, with validation
-//    and test split whole;
-//  - any other folder: every .txt file is a domain, in order of name, split 90/5/5 by position at line ends; without a domain
+//  - a folder that holds published splits (file names with "train", "valid"/"validation"/"val"/"dev", "test" as a word
+//  of their
+//    own): as published; domain n is the n-th of `domains` equal ranges of the training split, cut at line ends, with
+//    validation and test split whole;
+//  - any other folder: every .txt file is a domain, in order of name, split 90/5/5 by position at line ends; without a
+//  domain
 //    the files follow one another in every split;
 //  - a single file: split 90/5/5 by position; domain n is a range of its training split.
 // Throws Error(input) if a split is missing or empty, or the domain does not exist.

@@ -9,10 +9,14 @@ namespace {
 
 constexpr const char* definition =
     "Reads a text in its training, validation and test split.\n"
-    "A folder whose file names hold the words train, valid (validation, val, dev) and test is read as published; `domain = n` is "
-    "then the n-th of `domains` equal ranges of the training split, cut at line ends, beside the whole validation and test "
-    "split. In any other folder every .txt file is a domain, in order of name, split 90/5/5 by position at line ends; without "
-    "`domain` all files follow one another. A single file is split by position. A missing or empty split is an error. The "
+    "A folder whose file names hold the words train, valid (validation, val, dev) and test is read as published; "
+    "`domain = n` is "
+    "then the n-th of `domains` equal ranges of the training split, cut at line ends, beside the whole validation and "
+    "test "
+    "split. In any other folder every .txt file is a domain, in order of name, split 90/5/5 by position at line ends; "
+    "without "
+    "`domain` all files follow one another. A single file is split by position. A missing or empty split is an error. "
+    "The "
     "vocabulary \"bytes\" has the 256 byte values as its tokens.";
 
 std::int64_t count_words(const std::string& text) {
@@ -55,7 +59,9 @@ Value read_text(OpContext& context) {
 void register_plugin(Registrar& registrar) {
   registrar.op("text")
       .doc(definition)
-      .example("local text = col.text { path = col.setting(\"text.path\"), domain = 1 }\nlocal model = base:train { data = text.train, steps = 100 }")
+      .example(
+          "local text = col.text { path = col.setting(\"text.path\"), domain = 1 }\nlocal model = base:train { data = "
+          "text.train, steps = 100 }")
       .output("train", "tokens", "the training split")
       .output("valid", "tokens", "the validation split")
       .output("test", "tokens", "the test split")
@@ -63,7 +69,8 @@ void register_plugin(Registrar& registrar) {
       .param(path("path", "a folder of texts or one text file"))
       .param(choice("vocabulary", {"bytes"}, "what a token is").fall_back("bytes"))
       .param(integer("domain", "which domain, from 1; absent: the whole text").range(1, std::nullopt).optional())
-      .param(integer("domains", "ranges that a published training split is cut into").range(1, std::nullopt).fall_back(2))
+      .param(
+          integer("domains", "ranges that a published training split is cut into").range(1, std::nullopt).fall_back(2))
       .run(read_text);
 }
 

@@ -1,0 +1,295 @@
+#include <array>
+#include <catch2/catch.hpp>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <iterator>
+#include <map>
+#include <optional>
+
+#include "colonnade/error.h"
+#include "colonnade/run_op.h"
+#include "colonnade/tokens.h"
+#include "plugins/text/corpus.h"
+#include "tests/support/plugins.h"
+
+extern "C" const colonnade::PluginDescriptor colonnade_plugin;
+
+namespace colonnade {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+// A folder of its own that goes with the test.
+class Folder {
+ public:
+  Folder() {
+    std::string name = (fs::temp_directory_path() / "colonnade-text-XXXXXX").string();
+    if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("no temporary folder");
+    path_ = fs::path(name) / "corpus";
+    fs::create_directory(path_);
+  }
+  ~Folder() { fs::remove_all(path_.parent_path()); }
+  Folder(const Folder&) = delete;
+  Folder& operator=(const Folder&) = delete;
+
+  const Folder& put(const std::string& name, const std::string& text) const {
+    std::ofstream(path_ / name, std::ios::binary) << text;
+    return *this;
+  }
+  const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+};
+
+// Lines "A0000".."A0099": 600 bytes of 6 a line.
+std::string lines(char letter, int count = 100) {
+  std::string text;
+  for (int i = 0; i < count; ++i) {
+    const std::string number = std::to_string(i);
+    text += letter + std::string(4 - number.size(), '0') + number + "\n";
+  }
+  return text;
+}
+
+std::string read_bytes(const fs::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+std::string error_of(const std::function<void()>& act) {
+  try {
+    act();
+  } catch (const Error& error) {
+    CHECK(error.kind() == ErrorKind::input);
+    return error.what();
+  }
+  return "";
+}
+
+std::string refusal(const fs::path& path, std::optional<std::int64_t> domain = {}, std::int64_t domains = 2) {
+  return error_of([&] { read_corpus(path, domain, domains); });
+}
+
+Value run_text(Json params) {
+  register_linked_plugin(colonnade_plugin);
+  RunRequest request;
+  request.op = "text/text";
+  request.params = std::move(params);
+  return run_op(request);
+}
+
+std::string bytes_of(const Tokens& tokens) {
+  return {tokens.ids.as<char>(), static_cast<std::size_t>(tokens.count())};
+}
+
+void check_cut_at_lines(const Corpus& corpus) {
+  for (const std::string* text : {&corpus.train, &corpus.valid, &corpus.test}) {
+    REQUIRE_FALSE(text->empty());
+    CHECK(text->back() == '\n');
+  }
+}
+
+}  // namespace
+
+TEST_CASE("a folder of texts: every .txt file is a domain in order of name, split 90/5/5 at line ends") {
+  const Folder folder;
+  folder.put("2-new.txt", lines('B'))
+      .put("1-old.txt", lines('A'))
+      .put("notes.md", "no text\n")
+      .put(".hidden.txt", lines('X'));
+  const std::string a = lines('A'), b = lines('B');
+  const Corpus old = read_corpus(folder.path(), 1, 2);
+  CHECK(old.train == a.substr(0, 540));
+  CHECK(old.valid == a.substr(540, 30));
+  CHECK(old.test == a.substr(570));
+  CHECK(old.files == std::vector<std::string>{"1-old.txt"});
+  const Corpus young = read_corpus(folder.path(), 2, 2);
+  CHECK(young.train + young.valid + young.test == b);
+  const Corpus both = read_corpus(folder.path(), {}, 2);
+  CHECK(both.train == old.train + young.train);
+  CHECK(both.valid == old.valid + young.valid);
+  CHECK(both.test == old.test + young.test);
+  CHECK(both.files == std::vector<std::string>{"1-old.txt", "2-new.txt"});
+  CHECK(refusal(folder.path(), 3) == "text: domain = 3 does not exist; 'corpus' has 2 domains");
+}
+
+TEST_CASE("cuts never go through a line, wherever the shares fall") {
+  for (int count = 30; count < 60; ++count) {
+    const Folder folder;
+    const std::string text = lines('A', count) +
+                             "a line that is longer than the others, by far, so that shares fall into it\n" +
+                             lines('B', 9);
+    folder.put("text.txt", text);
+    const Corpus corpus = read_corpus(folder.path(), {}, 2);
+    INFO(count);
+    CHECK(corpus.train + corpus.valid + corpus.test == text);
+    check_cut_at_lines(corpus);
+  }
+}
+
+TEST_CASE("published splits are read as published, under their usual names") {
+  const std::vector<std::array<const char*, 3>> names = {{"wiki.train.tokens", "wiki.valid.tokens", "wiki.test.tokens"},
+                                                         {"train.txt", "validation.txt", "test.txt"},
+                                                         {"ptb_training.txt", "ptb_val.txt", "ptb_test.txt"},
+                                                         {"TRAIN", "dev-2", "a-test-b"}};
+  for (const auto& [train, valid, test] : names) {
+    const Folder folder;
+    folder.put(train, lines('A')).put(valid, "valid, no line end").put(test, lines('C', 3)).put("README", "nothing");
+    const Corpus corpus = read_corpus(folder.path(), {}, 2);
+    CHECK(corpus.train == lines('A'));
+    CHECK(corpus.valid == "valid, no line end");
+    CHECK(corpus.test == lines('C', 3));
+    CHECK(corpus.files.size() == 3);
+  }
+}
+
+TEST_CASE("domains of a published training split are equal ranges that cover it, validation and test stay whole") {
+  const Folder folder;
+  folder.put("train.txt", lines('A')).put("valid.txt", lines('B', 2)).put("test.txt", lines('C', 2));
+  for (const std::int64_t domains : {1, 2, 3, 7}) {
+    std::string joined;
+    for (std::int64_t domain = 1; domain <= domains; ++domain) {
+      const Corpus corpus = read_corpus(folder.path(), domain, domains);
+      check_cut_at_lines(corpus);
+      CHECK(std::abs(static_cast<double>(corpus.train.size()) - 600.0 / static_cast<double>(domains)) <= 6);
+      CHECK(corpus.valid == lines('B', 2));
+      CHECK(corpus.test == lines('C', 2));
+      joined += corpus.train;
+    }
+    CHECK(joined == lines('A'));
+  }
+  CHECK(refusal(folder.path(), 3, 2) == "text: domain = 3 does not exist; the training split has 2 domains");
+  CHECK(refusal(folder.path(), 2, 1) == "text: domain = 2 does not exist; the training split has 1 domain");
+}
+
+TEST_CASE("words that only begin like a split's name are none") {
+  const Folder folder;
+  folder.put("1-old-testament.txt", lines('A')).put("trainer.txt", lines('B')).put("validated.txt", lines('C'));
+  CHECK(read_corpus(folder.path(), {}, 2).files.size() == 3);
+}
+
+TEST_CASE("a single file is one text, its domains are ranges of its training split") {
+  const Folder folder;
+  folder.put("book.text", lines('A'));
+  const fs::path file = folder.path() / "book.text";
+  const Corpus whole = read_corpus(file, {}, 2), first = read_corpus(file, 1, 2), second = read_corpus(file, 2, 2);
+  CHECK(whole.train + whole.valid + whole.test == lines('A'));
+  CHECK(first.train + second.train == whole.train);
+  CHECK(first.train.size() == 270);
+  CHECK(first.test == whole.test);
+  CHECK(second.valid == whole.valid);
+}
+
+TEST_CASE("what is missing, empty or double is told with what was found") {
+  const Folder missing;
+  missing.put("valid.txt", "v\n").put("test.txt", "t\n");
+  CHECK(refusal(missing.path()) ==
+        "text: 'corpus' has test.txt, valid.txt but no training split; a file with the word train, valid or test in "
+        "its name is one");
+  CHECK(refusal(missing.path() / "") == refusal(missing.path()));
+  missing.put("train.txt", "");
+  CHECK(refusal(missing.path()) ==
+        "text: the training split of 'corpus' is empty; cuts are made at line ends, so every split needs a line");
+  missing.put("train.tokens", "x\n");
+  CHECK(refusal(missing.path()) == "text: 'corpus' has two files for one split: test.txt, train.tokens, train.txt");
+
+  const Folder none;
+  const std::string nothing =
+      "text: 'corpus' has neither published splits (train, valid, test in the files' names) nor .txt files";
+  CHECK(refusal(none.path()) == nothing);
+  none.put("book.md", "x\n");
+  CHECK(refusal(none.path()) == nothing);
+  none.put("book.txt", "one line and no end");
+  CHECK(refusal(none.path()) ==
+        "text: the validation split of 'corpus' is empty; cuts are made at line ends, so every split needs a line");
+  CHECK(refusal(none.path() / "no-such-file").starts_with("text: 'no-such-file' cannot be read: "));
+}
+
+TEST_CASE("the op gives byte tokens with words counted, whatever the bytes are") {
+  const Folder folder;
+  std::string odd;
+  for (int byte = 0; byte < 256; ++byte) odd += static_cast<char>(byte);
+  folder.put("train.txt", odd + "\n").put("valid.txt", "two  words\n").put("test.txt", "\tthree more\nwords \xc3\xa4");
+  const Value value = run_text({{"path", folder.path().string()}});
+  const Tokens train = tokens_from(value.at("train")), valid = tokens_from(value.at("valid")),
+               test = tokens_from(value.at("test"));
+  CHECK(bytes_of(train) == odd + "\n");
+  CHECK(train.vocabulary == "bytes");
+  CHECK(train.vocabulary_size == 256);
+  CHECK(train.split == "train");
+  CHECK(valid.words == 2);
+  CHECK(test.words == 4);
+  CHECK(test.bytes == 20);
+  CHECK(test.split == "test");
+  CHECK(test.domain.empty());
+  const Json& info = value.at("info").document;
+  CHECK(info.at("files") == Json({"test.txt", "train.txt", "valid.txt"}));
+  CHECK(info.at("train_bytes") == 257);
+  CHECK(tokens_from(run_text({{"path", folder.path().string()}, {"domain", 1}, {"domains", 1}}).at("train")).domain ==
+        "1");
+}
+
+TEST_CASE("the value tells nothing of where the text lay") {
+  const Folder one, other;
+  for (const Folder* folder : {&one, &other}) folder->put("book.txt", lines('A'));
+  const Value a = run_text({{"path", one.path().string()}}), b = run_text({{"path", other.path().string()}});
+  for (const char* field : {"train", "valid", "test", "info"})
+    CHECK(a.at(field).content_hash() == b.at(field).content_hash());
+}
+
+TEST_CASE("the op refuses domains and vocabularies that do not exist") {
+  const Folder folder;
+  folder.put("book.txt", lines('A'));
+  const auto refused = [&](Json more) {
+    more["path"] = folder.path().string();
+    try {
+      run_text(more);
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  CHECK_FALSE(refused({{"domain", 0}}).empty());
+  CHECK_FALSE(refused({{"domain", 2}}).empty());
+  CHECK_FALSE(refused({{"domains", 0}}).empty());
+  CHECK(refused({{"vocabulary", "byte"}}).find("bytes") != std::string::npos);
+  CHECK(refused(Json::object()).empty());
+}
+
+TEST_CASE("WikiText-2 as published: validation and test are there, the training split is missed by name") {
+  const char* data = std::getenv("COLONNADE_TEST_DATA");
+  if (data == nullptr) {
+    WARN("skipped: COLONNADE_TEST_DATA names no folder");
+    return;
+  }
+  const fs::path published = fs::path(data) / "text" / "wikitext2";
+  REQUIRE(fs::is_directory(published));
+  std::map<std::string, fs::path> files;
+  for (const auto& entry : fs::directory_iterator(published)) {
+    const std::string name = entry.path().filename().string();
+    for (const char* split : {"train", "valid", "test"}) {
+      if (name.find(split) != std::string::npos) files[split] = entry.path();
+    }
+  }
+  REQUIRE(files.contains("valid"));
+  REQUIRE(files.contains("test"));
+  if (!files.contains("train")) {
+    const std::string message = refusal(published);
+    CHECK(message.find("but no training split") != std::string::npos);
+    CHECK(message.find(files["valid"].filename().string()) != std::string::npos);
+  }
+  // With a training split beside them they are read whole.
+  const Folder folder;
+  folder.put("wiki.train.tokens", lines('A'));
+  for (const char* split : {"valid", "test"}) fs::copy(files[split], folder.path() / files[split].filename());
+  const Corpus corpus = read_corpus(folder.path(), 2, 2);
+  CHECK(corpus.valid == read_bytes(files["valid"]));
+  CHECK(corpus.test == read_bytes(files["test"]));
+  CHECK(corpus.train.size() == 300);
+}
+
+}  // namespace colonnade
