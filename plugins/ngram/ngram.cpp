@@ -24,10 +24,13 @@ void count(std::vector<std::pair<std::uint32_t, std::uint32_t>>& counts, std::ui
 }  // namespace
 
 NgramModel::NgramModel(const Tokens& training, int order)
-    : order_(order), bits_(std::bit_width(static_cast<std::uint64_t>(training.vocabulary_size - 1))), vocabulary_(training.vocabulary_size) {
+    : order_(order),
+      bits_(std::max(1, static_cast<int>(std::bit_width(static_cast<std::uint64_t>(training.vocabulary_size - 1))))),
+      vocabulary_(training.vocabulary_size) {
   if (order * bits_ > key_bits) {
     throw Error(ErrorKind::usage, "ngram: order = " + std::to_string(order) + " is too long for a vocabulary of " +
-                                      std::to_string(vocabulary_) + " tokens; allowed: up to " + std::to_string(key_bits / bits_));
+                                      std::to_string(vocabulary_) + " tokens; allowed: up to " +
+                                      std::to_string(key_bits / bits_));
   }
   contexts_.resize(static_cast<std::size_t>(order));
   const std::int64_t length = training.count();
@@ -49,7 +52,8 @@ NgramModel::NgramModel(const Tokens& training, int order)
 
 const NgramModel::Context* NgramModel::find(const Tokens& text, std::int64_t position, int length) const {
   std::uint64_t key = 0;
-  for (std::int64_t i = position - length; i < position; ++i) key = key << bits_ | static_cast<std::uint64_t>(text.id(i));
+  for (std::int64_t i = position - length; i < position; ++i)
+    key = key << bits_ | static_cast<std::uint64_t>(text.id(i));
   const auto& contexts = contexts_[static_cast<std::size_t>(length)];
   const auto found = contexts.find(key);
   return found == contexts.end() ? nullptr : &found->second;

@@ -12,15 +12,15 @@ namespace colonnade {
 //
 //   P_k(w | h) = (c(h w) + T(h) · P_{k-1}(w | h')) / (c(h) + T(h)),   P_0(w) = 1 / vocabulary
 //
-// c counts in the training text, T(h) is the number of different tokens seen after h, h' is h without its oldest token. A
-// context never seen passes on to the shorter one.
+// c counts in the training text, T(h) is the number of different tokens seen after h, h' is h without its oldest token.
+// A context never seen passes on to the shorter one.
 class NgramModel {
  public:
   // Throws Error(usage) if `order` tokens of this vocabulary do not fit 64 bits.
   NgramModel(const Tokens& training, int order);
 
-  // Fills `distribution` (vocabulary entries) with the probabilities of the token at `position` of `text`, given up to order - 1
-  // tokens before it. Costs order · vocabulary operations.
+  // Fills `distribution` (vocabulary entries) with the probabilities of the token at `position` of `text`, given up to
+  // order - 1 tokens before it. Costs order · vocabulary operations.
   void predict(const Tokens& text, std::int64_t position, std::vector<double>& distribution) const;
 
  private:

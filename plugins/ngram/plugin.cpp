@@ -33,7 +33,8 @@ std::vector<WindowScore> score(OpContext& context, const NgramModel& model, cons
   return windows;
 }
 
-Scalar mean_over_tokens(const std::vector<WindowScore>& windows, double WindowScore::*sum, const std::string& unit, Better better) {
+Scalar mean_over_tokens(const std::vector<WindowScore>& windows, double WindowScore::*sum, const std::string& unit,
+                        Better better) {
   Scalar scalar;
   scalar.unit = unit;
   scalar.better = better;
@@ -61,7 +62,8 @@ Value ngram(OpContext& context) {
   const Tokens text = tokens_from(context.input("on"));
   if (text.count() < 2) throw Error(ErrorKind::input, "ngram: the text to score has fewer than two tokens");
   if (text.vocabulary != training.vocabulary || text.vocabulary_size != training.vocabulary_size) {
-    throw Error(ErrorKind::input, "ngram: the texts have different vocabularies, '" + training.vocabulary + "' and '" + text.vocabulary + "'");
+    throw Error(ErrorKind::input, "ngram: the texts have different vocabularies, '" + training.vocabulary + "' and '" +
+                                      text.vocabulary + "'");
   }
   const NgramModel model(training, static_cast<int>(context.param<std::int64_t>("order")));
   const auto windows = score(context, model, text, context.param<std::int64_t>("length"));
@@ -79,9 +81,12 @@ void register_plugin(Registrar& registrar) {
   registrar.op("ngram")
       .doc(
           "Fits an n-gram model to one text and scores another: the yardstick for language models.\n"
-          "Interpolated Witten-Bell: P_k(w | h) = (c(h w) + T(h) P_{k-1}(w | h')) / (c(h) + T(h)), P_0 uniform, with c the counts "
-          "in `data`, T(h) the number of different tokens after h, h' the context without its oldest token. order = 1 is a "
-          "unigram model, 3 a trigram's. Every token of `on` but the first is scored. nats is the mean of -log P, perplexity its "
+          "Interpolated Witten-Bell: P_k(w | h) = (c(h w) + T(h) P_{k-1}(w | h')) / (c(h) + T(h)), P_0 uniform, with c "
+          "the counts "
+          "in `data`, T(h) the number of different tokens after h, h' the context without its oldest token. order = 1 "
+          "is a "
+          "unigram model, 3 a trigram's. Every token of `on` but the first is scored. nats is the mean of -log P, "
+          "perplexity its "
           "exponential; the standard error comes from windows of `length` tokens.")
       .example("local yardstick = col.ngram { data = text.train, on = text.test, order = 3 }")
       .input("data", "tokens", "the text it is fitted to")
