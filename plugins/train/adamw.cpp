@@ -38,9 +38,8 @@ void update(const Operands<T>& on, std::int64_t count, const Coefficients& c) {
       on.moved[i] = on.p[i] * shrink - rate * on.m[i] / (std::sqrt(on.v[i]) * root + epsilon);
     }
     if (on.keep == nullptr) return;
-    for (std::int64_t i = begin; i < end; ++i) {
-      if (!on.keep[i]) on.moved[i] = 0;
-    }
+    // A product, since no processor predicts a mask; adding 0 turns -0 into 0.
+    for (std::int64_t i = begin; i < end; ++i) on.moved[i] = on.moved[i] * static_cast<T>(on.keep[i]) + T(0);
   });
 }
 

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <ATen/Parallel.h>
+
 #include <optional>
 #include <string>
 #include <utility>
@@ -86,6 +88,7 @@ struct Texts {
 inline Trained train(const Model& model, Json params, const Texts& texts = {}, std::uint64_t seed = 0,
                      const std::optional<Value>& from = {}) {
   register_linked_plugin(colonnade_plugin);
+  at::set_num_threads(1);  // as workers do by default; several would wait for each other on a busy machine
   const Json usual = {{"steps", 5}, {"batch", 2}, {"length", 7}, {"learning_rate", 1e-2}};
   for (const auto& [name, value] : usual.items()) {
     if (!params.contains(name)) params[name] = value;
