@@ -253,7 +253,7 @@ TEST_CASE("Workers killed at any moment change no result", "[faults]") {
       next_kill = monotonic_seconds() + 0.007 * (kills % 5 + 1);
     };
     bench.evaluate({sum});
-    CHECK((kills > 5) == with_kills);
+    CHECK((kills > 0) == with_kills);  // how many fit in depends on the machine
     CHECK(bench.value(sum) == 8 * 20 + 28);
     return bench.evaluator->result(sum)->trace->manifest.fields.at("value").content;
   };
