@@ -10,7 +10,7 @@ namespace colonnade::host {
 
 // A part of what determines results that is not now what a run recorded.
 struct Change {
-  std::string part;  // as in keys: "code.mamba", "params.path", "environment.threads"
+  std::string part;  // as in keys: "code.PLUGIN", "params.path", "environment.threads"
   std::string text;  // a sentence for people
 };
 
