@@ -271,7 +271,7 @@ std::set<std::string> free_factors(const StudyResults& results) {
   for (const TrialResult& trial : results.trials) {
     for (const auto& [name, level] : trial.point.items()) factors.insert(name);
   }
-  for (const Json& declared : results.report.value("effects", Json::array())) {
+  for (const Json& declared : declarations(results, "effects")) {
     for (const Json& factor : declared.at("factors")) factors.erase(factor.get<std::string>());
   }
   return factors;
@@ -279,9 +279,14 @@ std::set<std::string> free_factors(const StudyResults& results) {
 
 }  // namespace
 
+const Json& declarations(const StudyResults& results, const std::string& kind) {
+  static const Json none = Json::array();
+  return results.report.is_object() && results.report.contains(kind) ? results.report.at(kind) : none;
+}
+
 std::vector<Comparison> comparisons_of(const StudyResults& results, bool measured) {
   std::vector<Comparison> comparisons;
-  for (const Json& declared : results.report.value("comparisons", Json::array())) {
+  for (const Json& declared : declarations(results, "comparisons")) {
     for (const Json& metric : declared.at("metric")) {
       if (is_measured(results, metric) == measured) comparisons.push_back(compare_metric(results, declared, metric));
     }
@@ -291,7 +296,7 @@ std::vector<Comparison> comparisons_of(const StudyResults& results, bool measure
 
 std::vector<EffectAnalysis> effects_of(const StudyResults& results, bool measured) {
   std::vector<EffectAnalysis> analyses;
-  for (const Json& declared : results.report.value("effects", Json::array())) {
+  for (const Json& declared : declarations(results, "effects")) {
     for (const Json& metric : declared.at("metric")) {
       if (is_measured(results, metric) == measured) analyses.push_back(analyse_effects(results, declared, metric));
     }
@@ -301,7 +306,7 @@ std::vector<EffectAnalysis> effects_of(const StudyResults& results, bool measure
 
 std::vector<Target> targets_of(const StudyResults& results, bool measured) {
   std::vector<Target> targets;
-  for (const Json& declared : results.report.value("targets", Json::array())) {
+  for (const Json& declared : declarations(results, "targets")) {
     if (is_measured(results, declared.at("metric")) == measured) targets.push_back(reach(results, declared));
   }
   return targets;

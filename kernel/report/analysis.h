@@ -12,6 +12,9 @@ namespace colonnade::host {
 // What declared comparisons, effects and targets come to. Numbers here, words in findings.h; both outputs are made from
 // them. `measured` chooses the declarations on measured metrics, which only the measured report may show.
 
+// The declarations of one kind ("comparisons", "sections", ...), none if the study declared no report.
+const Json& declarations(const StudyResults& results, const std::string& kind);
+
 enum class Answer { differs, none_shown, underpowered };
 
 struct ArmComparison {

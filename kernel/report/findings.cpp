@@ -63,7 +63,9 @@ std::string best_sentence(const BestArm& best) {
       fmt::format("- {} is {} in {}: {}; next is {}: {}", code_span(best.metric), direction, code_span(best.arm),
                   readable_summary(best.best), code_span(best.second), readable_summary(best.runner_up));
   if (best.seeds > 1)
-    out += fmt::format(". {} is best under {} of {} seeds", code_span(best.arm), best.seeds_won, best.seeds);
+    out += fmt::format(". {} is best under {} seeds", code_span(best.arm),
+                       best.seeds_won == best.seeds ? fmt::format("all {}", best.seeds)
+                                                    : fmt::format("{} of {}", best.seeds_won, best.seeds));
   return out + ".\n";
 }
 
@@ -82,18 +84,19 @@ std::string comparison_sentence(const Comparison& comparison) {
   std::vector<std::string> parts;
   if (!differing.empty()) parts.push_back("differ: " + listed(differing));
   if (!alike.empty()) parts.push_back("no difference shown: " + listed(alike));
+  const std::string needed = fmt::format("{} {} under Holm {} {} seeds", comparison.arms.size(),
+                                         comparison.arms.size() == 1 ? "comparison" : "comparisons",
+                                         comparison.arms.size() == 1 ? "needs" : "need", comparison.seeds_needed);
   if (underpowered.size() == comparison.arms.size()) {
     const auto largest =
         std::max_element(comparison.arms.begin(), comparison.arms.end(), [](const auto& a, const auto& b) {
           return std::abs(a.paired.mean_difference) < std::abs(b.paired.mean_difference);
         });
-    parts.push_back(fmt::format("largest difference {} by {}", code_span(largest->arm),
+    parts.push_back(fmt::format("underpowered, {}, there are {}; the largest difference is {}'s, {}", needed,
+                                largest->paired.n, code_span(largest->arm),
                                 with_interval(largest->paired.mean_difference, largest->interval)));
-  }
-  if (!underpowered.empty()) {
-    parts.push_back(fmt::format("underpowered, as {} {} under Holm need {} seeds: {}", comparison.arms.size(),
-                                comparison.arms.size() == 1 ? "comparison" : "comparisons", comparison.seeds_needed,
-                                underpowered.size() == comparison.arms.size() ? "all" : listed(underpowered)));
+  } else if (!underpowered.empty()) {
+    parts.push_back(fmt::format("underpowered, as {}: {}", needed, listed(underpowered)));
   }
   return fmt::format("- {} against {}: {}.\n", metric_name(comparison.metric, comparison.log),
                      code_span(comparison.baseline), fmt::join(parts, "; "));
@@ -299,10 +302,10 @@ Json each(const std::vector<Analysis>& analyses, Write write) {
 
 std::string key_findings(const StudyResults& results, bool measured) {
   std::string out;
-  for (const BestArm& best : best_arms(results, measured)) out += best_sentence(best);
   for (const Comparison& comparison : comparisons_of(results, measured)) out += comparison_sentence(comparison);
   for (const EffectAnalysis& analysis : effects_of(results, measured)) out += effect_sentence(analysis);
   for (const Target& target : targets_of(results, measured)) out += target_sentence(target);
+  for (const BestArm& best : best_arms(results, measured)) out += best_sentence(best);
   return out;
 }
 

@@ -10,7 +10,7 @@ namespace colonnade::host {
 // Markdown. `measured` chooses those on measured metrics, which stand in the measured report. "" where there is nothing
 // to say.
 
-// One item for each metric's best arm, each comparison, each effect analysis and each target.
+// One item for each comparison, effect analysis and target as declared, and for each metric's best arm.
 std::string key_findings(const StudyResults& results, bool measured);
 std::string comparison_section(const StudyResults& results, bool measured);
 std::string effect_section(const StudyResults& results, bool measured);

@@ -26,7 +26,7 @@ namespace {
 
 constexpr std::chrono::seconds time_limit{60};
 constexpr std::chrono::milliseconds poll_interval{3};
-constexpr std::size_t shown_noise = 300;  // characters of what gnuplot says
+constexpr std::size_t shown_noise = 300;  // characters of the end of what gnuplot says
 
 // A folder for one run of gnuplot.
 class WorkFolder {
@@ -152,7 +152,7 @@ std::string picture_chunks(const std::string& png) {
 
 std::string failure_of(const std::filesystem::path& folder, const std::string& ending) {
   std::string noise = read_whole(folder / "noise");
-  if (noise.size() > shown_noise) noise.resize(shown_noise);
+  if (noise.size() > shown_noise) noise.erase(0, noise.size() - shown_noise);  // the last lines say what went wrong
   for (char& c : noise) c = static_cast<unsigned char>(c) < ' ' ? ' ' : c;
   const bool silent = noise.find_first_not_of(' ') == std::string::npos;
   return silent ? ending : ending + ": " + noise;

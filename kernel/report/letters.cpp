@@ -54,6 +54,16 @@ Letter letter_at(std::string_view text, std::size_t at) {
   return {code, length};
 }
 
+std::string valid_utf8(const std::string& text) {
+  std::string out;
+  for (std::size_t at = 0; at < text.size();) {
+    const Letter letter = letter_at(text, at);
+    out += letter.code == not_a_letter ? "\uFFFD" : text.substr(at, letter.length);
+    at += letter.length;
+  }
+  return out;
+}
+
 std::string with_drawable_letters(const std::string& text) {
   std::set<char32_t> rare;
   for (std::size_t at = 0; at < text.size();) {

@@ -17,6 +17,9 @@ struct Letter {
 // does not allow as the replacement character.
 Letter letter_at(std::string_view text, std::size_t at);
 
+// `text` with bytes that are no UTF-8 replaced, all else as it is.
+std::string valid_utf8(const std::string& text);
+
 // `text` with letters for which no font is installed replaced by boxes. Letters that the report's own texts use are
 // taken to be there.
 std::string with_drawable_letters(const std::string& text);

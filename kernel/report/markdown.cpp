@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <set>
 
+#include "kernel/report/analysis.h"
 #include "kernel/report/findings.h"
 #include "kernel/report/markdown_text.h"
 #include "kernel/report/numbers.h"
@@ -18,10 +19,12 @@ namespace {
 constexpr std::size_t longest_table = 60;   // rows; the rest is in comprehensive_results.json
 constexpr std::size_t widest_table = 7;     // metrics side by side
 constexpr std::size_t most_levels = 12;     // of a factor that are listed
+constexpr std::size_t most_tables = 12;     // of one metric; the rest is in comprehensive_results.json
 constexpr std::size_t longest_value = 120;  // characters of a parameter's values
 
 void add_section(std::string& out, const std::string& title, const std::string& body) {
-  if (!body.empty()) out += "## " + title + "\n\n" + body + (body.ends_with("\n\n") ? "" : "\n");
+  if (body.empty()) return;
+  out += "## " + title + "\n\n" + body + (body.ends_with("\n\n") ? "" : body.ends_with('\n') ? "\n" : "\n\n");
 }
 
 std::string seeds_text(const StudyResults& results) {
@@ -90,8 +93,10 @@ std::string arms_tables(const StudyResults& results, const std::vector<std::stri
     for (const TrialResult& trial : results.trials) all.insert(trial.seed);
     return all;
   }();
-  out += seeds.size() > 1 ? "Mean over seeds ± half the width of its 95 % interval (Student's t). "
-                          : "One seed: no intervals. ";
+  out +=
+      seeds.size() > 1
+          ? "Mean over seeds ± half the width of its 95 % interval (Student's t); without ± the same under every seed. "
+          : "One seed: no intervals. ";
   return out + "↓ lower is better, ↑ higher is better.\n";
 }
 
@@ -112,6 +117,7 @@ std::string tables_of_metric(const StudyResults& results, const std::string& met
   std::string out;
   if (const Table* shared = table_of(results.shared))
     out += cut_table(readable(*shared, longest_table), shared->rows());
+  std::size_t shown = 0, more = 0;
   for (const std::string& arm : results.arm_order) {
     std::vector<const Table*> tables;
     std::vector<std::uint64_t> seeds;
@@ -124,12 +130,17 @@ std::string tables_of_metric(const StudyResults& results, const std::string& met
     if (tables.empty()) continue;
     const auto together = readable_over_seeds(tables, longest_table);
     for (std::size_t i = 0; i < (together ? 1 : tables.size()); ++i) {
+      if (shown++ >= most_tables) {
+        ++more;
+        continue;
+      }
       const bool one = tables.size() == 1 || !together;
       const std::string of = one ? fmt::format("seed {}", seeds[i]) : fmt::format("means over {} seeds", tables.size());
       out += fmt::format("{} of {}, {}:\n\n", code_span(metric), code_span(arm), of);
       out += cut_table(together ? *together : readable(*tables[i], longest_table), tables[i]->rows());
     }
   }
+  if (more > 0) out += fmt::format("{} tables more are in comprehensive_results.json.\n\n", more);
   return out;
 }
 
@@ -264,7 +275,7 @@ void add_analyses(std::string& out, const StudyResults& results, bool measured) 
   add_section(out, "Factorial effects", effect_section(results, measured));
   add_section(out, "What each factor explains", impact_section(results, measured));
   add_section(out, "Targets", target_section(results, measured));
-  for (const Json& section : results.report.value("sections", Json::array())) {
+  for (const Json& section : declarations(results, "sections")) {
     add_section(out, escaped_markdown(section.at("title")), declared_section(results, section, measured));
   }
 }

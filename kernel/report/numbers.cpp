@@ -25,7 +25,9 @@ std::string grouped(std::string digits) {
 
 }  // namespace
 
-std::string exact_number(double number) { return std::isfinite(number) ? fmt::format("{}", number) : not_finite(number); }
+std::string exact_number(double number) {
+  return std::isfinite(number) ? fmt::format("{}", number) : not_finite(number);
+}
 
 std::string readable_number(double number, int digits) {
   if (!std::isfinite(number)) return not_finite(number);
@@ -41,9 +43,10 @@ std::string readable_number(double number, int digits) {
 
 std::string readable_summary(const Summary& summary) {
   if (summary.n == 0) return "";
-  if (!summary.interval) return readable_number(summary.mean);
+  if (!summary.interval || summary.deviation == 0) return readable_number(summary.mean);
   constexpr int half_width_digits = 2;
-  return readable_number(summary.mean) + " ± " + readable_number((summary.interval->high - summary.interval->low) / 2, half_width_digits);
+  return readable_number(summary.mean) + " ± " +
+         readable_number((summary.interval->high - summary.interval->low) / 2, half_width_digits);
 }
 
 Json json_number(double number) {

@@ -12,7 +12,8 @@ namespace colonnade::host {
 std::string exact_number(double number);
 // For people: `digits` significant digits, thousands grouped from 10,000 on, exponents outside 1e-4 .. 1e9.
 std::string readable_number(double number, int digits = 4);
-// "5.123 ± 0.021" with the half width of the interval, or the number alone.
+// "5.123 ± 0.021" with the half width of the interval, or the number alone where there is none or all numbers are the
+// same.
 std::string readable_summary(const Summary& summary);
 // A double as JSON; NaN and infinities as strings, since JSON has none.
 Json json_number(double number);

@@ -18,11 +18,16 @@ namespace {
 constexpr std::size_t most_cells = 200;     // of a heatmap along an axis
 constexpr double widest_linear_span = 100;  // largest over smallest; beyond it an axis is logarithmic unasked
 
+// Equal for equal cells. Bytes that are no UTF-8 cannot stand in JSON and are replaced.
+std::string key_of(const Json& cell) {
+  return cell.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
 std::string cell_text(const Json& cell) {
   if (cell.is_string()) return cell.get<std::string>();
   if (cell.is_boolean()) return cell.get<bool>() ? "yes" : "no";
   if (cell.is_number()) return fmt::format("{:.6g}", cell.get<double>());
-  return cell.is_null() ? "none" : cell.dump();
+  return cell.is_null() ? "none" : key_of(cell);
 }
 
 // Numbers of one axis. A column that has anything but numbers is one of categories, in the order in which they come.
@@ -43,7 +48,7 @@ class AxisReader {
     if (sortable) std::sort(cells.begin(), cells.end());
     texts_ = !sortable;
     for (const Json& cell : cells) {
-      positions_.emplace(cell.dump(), static_cast<double>(categories_.size()));
+      positions_.emplace(key_of(cell), static_cast<double>(categories_.size()));
       categories_.push_back(cell_text(cell));
     }
   }
@@ -51,7 +56,7 @@ class AxisReader {
   double operator()(const PlotRow& row) const {
     const Json& cell = row.cells.at(column_);
     if (cell.is_null()) return std::numeric_limits<double>::quiet_NaN();
-    return numeric_ ? cell.get<double>() : positions_.at(cell.dump());
+    return numeric_ ? cell.get<double>() : positions_.at(key_of(cell));
   }
   const std::vector<std::string>& categories() const { return categories_; }
   bool is_text() const { return texts_; }
@@ -144,8 +149,8 @@ class PlotBuilder {
     if (rows_are_points()) return std::to_string(index);
     const bool by_arm = plot_.type == "scatter" || plot_.type == "pareto" || is_metric(x_);
     if (plot_.type == "surface" && (by_arm || is_metric(ys_[0]))) return row.arm;
-    std::string key = by_arm ? row.arm : row.cells.at(x_).dump();
-    if (is_grid()) key += "\n" + row.cells.at(ys_[0]).dump();
+    std::string key = by_arm ? row.arm : key_of(row.cells.at(x_));
+    if (is_grid()) key += "\n" + key_of(row.cells.at(ys_[0]));
     return key;
   }
 

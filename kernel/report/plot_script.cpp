@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <string_view>
 
 #include "kernel/report/numbers.h"
 
@@ -27,9 +28,15 @@ double screen_y(const Layout& layout, double pixel) {
 
 }  // namespace
 
+// In single quotes gnuplot reads no escapes, but its readers of macros, commands and quotes disagree on where they end.
+// Characters that mean something to one of them are written by number, between double quotes, where that is read.
 std::string quoted(const std::string& text) {
+  constexpr std::string_view risky = "'\"\\@`";
   std::string out = "'";
-  for (const char c : text) out += c == '\'' ? "''" : std::string(1, c);
+  for (const char c : text) {
+    out += risky.find(c) == std::string_view::npos ? std::string(1, c)
+                                                   : fmt::format("'.\"\\{:03o}\".'", static_cast<int>(c));
+  }
   return out + "'";
 }
 

@@ -14,7 +14,7 @@ std::string plot_script(const Plot& plot);
 // Parts of scripts that flat figures and those with a third coordinate share.
 namespace script {
 
-std::string quoted(const std::string& text);       // a single-quoted gnuplot string
+std::string quoted(const std::string& text);       // an expression whose value is the text
 std::string quoted_tick(const std::string& text);  // where a % would start a format
 std::string ticks(const std::string& axis, const AxisScale& scale, const std::string& options);
 std::string label(const Layout& layout, double x, double y, const std::string& text, const std::string& options);

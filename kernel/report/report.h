@@ -16,13 +16,13 @@ struct TrialResult {
   std::string arm;
   std::uint64_t seed = 0;
   Json point = Json::object();
-  std::map<std::string, Scalar> scalars;    // "perplexity", "size.stored"
-  std::map<std::string, Table> tables;      // "curve"
+  std::map<std::string, Scalar> scalars;  // "perplexity", "size.stored"
+  std::map<std::string, Table> tables;    // "curve"
   std::map<std::string, Json> records;
-  std::map<std::string, Scalar> measured;   // scalars of measured ops
+  std::map<std::string, Scalar> measured;  // scalars of measured ops
   std::map<std::string, Table> measured_tables;
-  std::string failure;                      // "" if it succeeded
-  std::map<std::string, Hash> contents;     // metric -> content hash of its field
+  std::string failure;                   // "" if it succeeded
+  std::map<std::string, Hash> contents;  // metric -> content hash of its field
 };
 
 struct StudyResults {
@@ -38,9 +38,10 @@ struct StudyResults {
   std::vector<std::string> notes;      // what failed, nondeterminism, retries that matter to a reader
 };
 
-// Writes comprehensive_results.json, results.csv, RESEARCH_REPORT.md, plots/*.svg and *.png, and for measured ones measured.csv,
-// plots/measured/ and a section of the report, into `folder`, each file atomically. Everything outside the measured parts is a
-// function of the results alone: no dates, durations, ids or paths. Returns the table that `run` prints.
+// Writes comprehensive_results.json, results.csv, RESEARCH_REPORT.md, plots/*.svg and *.png, and for measured ones
+// measured.csv, plots/measured/ and a section of the report, into `folder`, each file atomically. Everything outside
+// the measured parts is a function of the results alone: no dates, durations, ids or paths. Returns the table that
+// `run` prints.
 std::string write_report(const StudyResults& results, const std::filesystem::path& folder, bool draw_plots);
 
 }  // namespace colonnade::host

@@ -32,10 +32,26 @@ std::vector<std::size_t> widths_of(const TextTable& table) {
   return widths;
 }
 
-std::string line_of(const std::vector<std::string>& cells, const std::vector<std::size_t>& widths, std::size_t first,
-                    std::size_t last) {
+// Whether a column is one of numbers, with what stands for them where there are none: it is then aligned to the right.
+bool is_numeric(const TextTable& table, std::size_t column) {
+  static const std::set<std::string> stand_ins = {"", "NaN", "inf", "-inf", "failed", "not finite"};
+  return column > 0 && std::all_of(table.rows.begin(), table.rows.end(), [&](const auto& row) {
+           const std::string& cell = row[column];
+           const std::size_t digit = cell.find_first_not_of("-[");
+           return stand_ins.contains(cell) || (digit != std::string::npos && cell[digit] >= '0' && cell[digit] <= '9');
+         });
+}
+
+std::vector<bool> numeric_columns(const TextTable& table) {
+  std::vector<bool> numeric;
+  for (std::size_t i = 0; i < table.header.size(); ++i) numeric.push_back(is_numeric(table, i));
+  return numeric;
+}
+
+std::string line_of(const std::vector<std::string>& cells, const std::vector<std::size_t>& widths,
+                    const std::vector<bool>& numeric, std::size_t first, std::size_t last) {
   std::string line = padded(cells[0], widths[0], true);
-  for (std::size_t i = first; i < last; ++i) line += "  " + padded(cells[i], widths[i], false);
+  for (std::size_t i = first; i < last; ++i) line += "  " + padded(cells[i], widths[i], !numeric[i]);
   while (line.ends_with(' ')) line.pop_back();
   return line + "\n";
 }
@@ -122,6 +138,7 @@ std::string mean_cell(const std::vector<const Table*>& tables, std::size_t colum
 
 std::string as_text(const TextTable& table, int width) {
   const auto widths = widths_of(table);
+  const auto numeric = numeric_columns(table);
   std::string out;
   // As many columns side by side as fit; the rest below, under the first column again.
   std::size_t first = 1;
@@ -132,8 +149,8 @@ std::string as_text(const TextTable& table, int width) {
       used += 2 + widths[last++];
     }
     if (!out.empty()) out += "\n";
-    out += line_of(table.header, widths, first, last);
-    for (const auto& row : table.rows) out += line_of(row, widths, first, last);
+    out += line_of(table.header, widths, numeric, first, last);
+    for (const auto& row : table.rows) out += line_of(row, widths, numeric, first, last);
     first = last;
   }
   return out;
@@ -143,7 +160,7 @@ std::string as_markdown(const TextTable& table) {
   std::string out = "|";
   for (const std::string& name : table.header) out += " " + escaped_markdown(name) + " |";
   out += "\n|";
-  for (std::size_t i = 0; i < table.header.size(); ++i) out += i == 0 ? " --- |" : " ---: |";
+  for (const bool numeric : numeric_columns(table)) out += numeric ? " ---: |" : " --- |";
   out += "\n";
   for (const auto& row : table.rows) {
     out += "|";
@@ -204,7 +221,7 @@ TextTable arms_table(const StudyResults& results, const std::vector<std::string>
 }
 
 TextTable shared_table(const StudyResults& results, bool measured) {
-  TextTable table{{"value", "", "n", "standard error"}, {}};
+  TextTable table{{"name", "value", "n", "standard error"}, {}};
   for (const auto& [name, scalar] : scalars_of(results.shared, measured)) {
     table.rows.push_back({name, readable_number(scalar.value) + (scalar.unit.empty() ? "" : " " + scalar.unit),
                           readable_number(static_cast<double>(scalar.n)),

@@ -10,7 +10,7 @@
 
 namespace colonnade::host {
 
-// Rows of texts under a heading; the first column is left-aligned, the others right.
+// Rows of texts under a heading; columns of numbers are aligned to the right.
 struct TextTable {
   std::vector<std::string> header;
   std::vector<std::vector<std::string>> rows;

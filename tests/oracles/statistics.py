@@ -105,7 +105,7 @@ def main():
         comparisons=comparisons,
         holm=dict(p=p_values, adjusted=multipletests(p_values, method="holm")[1].tolist()),
         factorial=factorial(random),
-        bootstrap=[bootstrapped(random.gamma(2, size=n)) for n in (6, 10, 25)],
+        bootstrap=[bootstrapped(random.gamma(2, size=n)) for n in (10, 25, 40)],
         groups=[grouped([random.normal(size=n) + 0.7 * i for i, n in enumerate(sizes)]) for sizes in ((4, 4, 4), (2, 5, 3))],
     )
     file = pathlib.Path(__file__).with_suffix(".json")

@@ -1,0 +1,145 @@
+#include "kernel/report/analysis.h"
+
+#include <catch2/catch.hpp>
+#include <cmath>
+
+#include "tests/kernel/report/fixture.h"
+
+namespace colonnade::host {
+
+namespace {
+
+// Arms whose values by seed are given, compared with the first.
+StudyResults study_of(const std::vector<std::vector<double>>& by_arm) {
+  StudyResults results;
+  for (std::size_t arm = 0; arm < by_arm.size(); ++arm) {
+    results.arm_order.push_back("arm " + std::to_string(arm));
+    for (std::size_t seed = 0; seed < by_arm[arm].size(); ++seed) {
+      TrialResult trial;
+      trial.arm = results.arm_order.back();
+      trial.seed = seed;
+      trial.scalars["loss"].value = by_arm[arm][seed];
+      trial.scalars["loss"].better = Better::lower;
+      results.trials.push_back(std::move(trial));
+    }
+  }
+  const Json declared = {{"metric", Json::array({"loss"})}, {"baseline", "arm 0"}, {"log", false}};
+  results.report = {{"comparisons", Json::array({declared})}};
+  return results;
+}
+
+}  // namespace
+
+TEST_CASE("An answer is only given where the seeds could have given it", "[report]") {
+  // Five seeds reach 2/32 at best, six 2/64.
+  const auto five = comparisons_of(study_of({{1, 1, 1, 1, 1}, {2, 3, 2, 4, 2}}), false);
+  REQUIRE(five.size() == 1);
+  CHECK(five[0].arms[0].answer == Answer::underpowered);
+  CHECK(five[0].seeds_needed == 6);
+  const auto six = comparisons_of(study_of({{1, 1, 1, 1, 1, 1}, {2, 3, 2, 4, 2, 3}}), false);
+  CHECK(six[0].arms[0].answer == Answer::differs);
+  CHECK(six[0].arms[0].bootstrapped);
+  const auto mixed = comparisons_of(study_of({{1, 1, 1, 1, 1, 1}, {2, 0, 2, 0, 2, 0}}), false);
+  CHECK(mixed[0].arms[0].answer == Answer::none_shown);
+  // Four comparisons under Holm need eight.
+  const std::vector<double> base(6, 1.0), above = {2, 3, 2, 4, 2, 3};
+  const auto four = comparisons_of(study_of({base, above, above, above, above}), false);
+  CHECK(four[0].seeds_needed == 8);
+  for (const ArmComparison& arm : four[0].arms) CHECK(arm.answer == Answer::underpowered);
+}
+
+TEST_CASE("Values that are not finite leave their seed out of the pairs", "[report]") {
+  const auto compared = comparisons_of(study_of({{1, std::nan(""), 1, 1}, {2, 2, INFINITY, 3}}), false);
+  REQUIRE(compared[0].arms.size() == 1);
+  CHECK(compared[0].arms[0].paired.n == 2);
+  CHECK(compared[0].arms[0].paired.mean_difference == 1.5);
+  CHECK(comparisons_of(study_of({{std::nan("")}, {2}}), false)[0].arms.empty());
+}
+
+TEST_CASE("Examples are paired where values are their means", "[report]") {
+  StudyResults results = study_of({{0, 0, 0, 0, 0, 0}, {0, 0, 0, 0, 0, 0}});
+  for (TrialResult& trial : results.trials) {
+    Scalar& loss = trial.scalars["loss"];
+    const double shift = trial.arm == "arm 0" ? 0 : 1 + 0.1 * static_cast<double>(trial.seed);
+    for (int i = 0; i < 50; ++i) loss.per_example.push_back(3.0 * i + shift);
+    loss.value = 3.0 * 24.5 + shift;
+  }
+  const auto compared = comparisons_of(results, false);
+  CHECK(compared[0].arms[0].paired_on_examples);
+  // Example by example the difference is constant, though examples themselves vary a hundred times as much.
+  CHECK(compared[0].arms[0].interval->high - compared[0].arms[0].interval->low < 0.5);
+  results.trials[0].scalars["loss"].value += 1;  // a value that is no mean of its examples
+  CHECK_FALSE(comparisons_of(results, false)[0].arms[0].paired_on_examples);
+}
+
+TEST_CASE("Measured metrics are analysed apart", "[report]") {
+  const StudyResults results = small_results();
+  const auto plain = comparisons_of(results, false), measured = comparisons_of(results, true);
+  REQUIRE(plain.size() == 1);
+  REQUIRE(measured.size() == 1);
+  CHECK(plain[0].metric == "nats");
+  CHECK(measured[0].metric == "latency");
+  CHECK(targets_of(results, false).size() == 2);
+  CHECK(targets_of(results, true).size() == 1);
+}
+
+TEST_CASE("Targets are held against means, reductions and ratios", "[report]") {
+  const auto targets = targets_of(small_results(), false);
+  const Target& half = targets[0];
+  REQUIRE(half.arms.size() == 3);  // all but the baseline and the arm that failed
+  CHECK(half.arms[0].reached == Approx(0.5));
+  CHECK(half.arms[0].met);
+  CHECK(half.arms[2].reached == Approx(0.75));
+  const Target& nat = targets[1];
+  REQUIRE(nat.arms.size() == 1);
+  CHECK(nat.arms[0].arm == "both");
+  CHECK_FALSE(nat.arms[0].met);
+  CHECK(nat.out_of_reach);
+}
+
+TEST_CASE("Effects take the arms that have every factor and the seeds that all of them have", "[report]") {
+  StudyResults results = small_results();
+  const auto complete = effects_of(results, false);
+  REQUIRE(complete.size() == 1);
+  REQUIRE(complete[0].effects.size() == 3);
+  CHECK(complete[0].effects[0].size.n == 3);
+  REQUIRE(complete[0].over_the_sum.has_value());
+  results.trials[0].scalars.clear();  // one seed of base
+  CHECK(effects_of(results, false)[0].effects[0].size.n == 2);
+  std::erase_if(results.trials, [](const TrialResult& trial) { return trial.arm == "both"; });
+  const auto incomplete = effects_of(results, false);
+  CHECK(incomplete[0].effects.empty());
+  CHECK(incomplete[0].problem.find("4 combinations") != std::string::npos);
+}
+
+TEST_CASE("The best arm is counted over seeds", "[report]") {
+  const auto best = best_arms(study_of({{1, 5, 1}, {2, 2, 2}}), false);
+  REQUIRE(best.size() == 1);
+  CHECK(best[0].arm == "arm 1");
+  CHECK(best[0].seeds == 3);
+  CHECK(best[0].seeds_won == 1);
+}
+
+TEST_CASE("Factors outside declared effects are weighed by what they explain", "[report]") {
+  StudyResults results;
+  for (int arm = 0; arm < 12; ++arm) {
+    TrialResult trial;
+    trial.arm = "arm " + std::to_string(arm);
+    trial.point = {{"rank", 4 << (arm % 3)}, {"alone", true}};
+    trial.scalars["loss"].value = (arm % 3) + 0.01 * arm;
+    trial.scalars["loss"].better = Better::lower;
+    results.arm_order.push_back(trial.arm);
+    results.trials.push_back(std::move(trial));
+  }
+  const auto impacts = factor_impacts(results, false);
+  REQUIRE(impacts.size() == 1);
+  CHECK(impacts[0].factor == "rank");
+  CHECK(impacts[0].levels.size() == 3);
+  CHECK(impacts[0].impact.explained > 0.99);
+  CHECK(impacts[0].answer == Answer::differs);
+  results.report["effects"] =
+      Json::array({{{"factors", Json::array({"rank"})}, {"metric", Json::array()}, {"log", false}}});
+  CHECK(factor_impacts(results, false).empty());
+}
+
+}  // namespace colonnade::host
