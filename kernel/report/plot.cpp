@@ -194,7 +194,7 @@ class PlotBuilder {
 
   std::string labelled(const std::string& column) const {
     const auto unit = rows_.units.find(column);
-    return unit == rows_.units.end() ? column : column + " (" + unit->second + ")";
+    return unit == rows_.units.end() || unit->second == column ? column : column + " (" + unit->second + ")";
   }
 
   void label_axes() {

@@ -203,7 +203,7 @@ std::string metric_title(const StudyResults& results, const std::string& metric)
     const Scalar* scalar = scalar_of(trial, metric);
     if (scalar == nullptr) continue;
     const char* good = scalar->better == Better::lower ? " ↓" : scalar->better == Better::higher ? " ↑" : "";
-    return metric + (scalar->unit.empty() ? "" : " (" + scalar->unit + ")") + good;
+    return metric + (scalar->unit.empty() || scalar->unit == metric ? "" : " (" + scalar->unit + ")") + good;
   }
   return metric;
 }
