@@ -34,7 +34,7 @@ struct KeyInput {
 // --trust-versions), its required plugins included; and a path parameter's content hash.
 struct KeySources {
   std::function<Json(const std::string& plugin)>
-      code;  // {"scan": "hash...", "mamba": "...", "sdk": "...", "torch": "2.11.0+cu130"}
+      code;  // {"NAME": "hash...", "sdk": "...", "torch": "2.11.0+cu130"}
   std::function<Hash(const std::string& path)> path_content;
   std::function<const OpSchema*(const std::string& op)> schema;  // for recipes' plugins
   std::string machine;                                           // identity for measured ops
@@ -59,7 +59,7 @@ std::string device_of(const Node& node, const NumericEnvironment& environment);
 // Which of its seed's streams of random numbers it draws from: the user's choice, else its occurrence.
 std::uint64_t stream_of(const Node& node);
 
-// The names of the parts in which two key records differ, dotted ("params.rank", "inputs.data", "code.mamba"), each
+// The names of the parts in which two key records differ, dotted ("params.rank", "inputs.data", "code.NAME"), each
 // with both sides.
 struct KeyDifference {
   std::string part;
