@@ -232,11 +232,11 @@ void count_wins(const StudyResults& results, BestArm& best) {
       const double number = best.lower ? scalar->value : -scalar->value;
       const auto [place, is_new] = winners.emplace(seed, std::pair(number, arm));
       if (!is_new && number < place->second.first) place->second = {number, arm};
-      if (arm == best.arm) own.insert(seed);
+      if (arm == best.arms.front()) own.insert(seed);
     }
   }
   best.seeds = own.size();
-  for (const std::uint64_t seed : own) best.seeds_won += winners.at(seed).second == best.arm;
+  for (const std::uint64_t seed : own) best.seeds_won += winners.at(seed).second == best.arms.front();
 }
 
 std::string level_text(const Json& level) {
@@ -325,14 +325,16 @@ std::vector<BestArm> best_arms(const StudyResults& results, bool measured) {
       const Summary summary = summarise(metric_by_seed(results, arm, metric));
       if (summary.n > 0) arms.emplace_back(summary, arm);
     }
-    if (arms.size() < 2) continue;
     std::stable_sort(arms.begin(), arms.end(), [&](const auto& a, const auto& b) {
       return best.lower ? a.first.mean < b.first.mean : a.first.mean > b.first.mean;
     });
-    best.arm = arms[0].second;
-    best.best = arms[0].first;
-    best.second = arms[1].second;
-    best.runner_up = arms[1].first;
+    const auto other = std::find_if(arms.begin(), arms.end(),
+                                    [&](const auto& arm) { return arm.first.mean != arms.front().first.mean; });
+    if (other == arms.end()) continue;
+    for (auto arm = arms.begin(); arm != other; ++arm) best.arms.push_back(arm->second);
+    best.best = arms.front().first;
+    best.second = other->second;
+    best.runner_up = other->first;
     count_wins(results, best);
     all.push_back(std::move(best));
   }

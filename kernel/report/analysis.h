@@ -63,13 +63,17 @@ struct Target {
 // Reductions and ratios are of the means over seeds.
 std::vector<Target> targets_of(const StudyResults& results, bool measured);
 
-// Which arm has the best mean of a metric that says which direction is good.
+// Which arms have the best mean of a metric that says which direction is good.
 struct BestArm {
-  std::string metric, arm, second;
+  std::string metric;
   bool lower = false;
-  Summary best, runner_up;
-  std::size_t seeds_won = 0, seeds = 0;  // under how many seeds it is best
+  std::vector<std::string> arms;  // more than one where their means are the same
+  Summary best;
+  std::string second;  // the best of the others
+  Summary runner_up;
+  std::size_t seeds_won = 0, seeds = 0;  // under how many seeds a single best arm is the best
 };
+// Metrics in which no two arms differ are left out.
 std::vector<BestArm> best_arms(const StudyResults& results, bool measured);
 
 // A factor of the arms' points with the metrics it moves; factors of declared effects are left to those.

@@ -54,18 +54,20 @@ std::string listed(const std::vector<std::string>& texts) {
 }
 
 std::string best_sentence(const BestArm& best) {
-  const char* direction = best.lower ? "lowest" : "highest";
-  if (best.best.mean == best.runner_up.mean) {
-    return fmt::format("- {} is {} in {} and others alike: {}.\n", code_span(best.metric), direction,
-                       code_span(best.arm), readable_summary(best.best));
-  }
+  std::vector<std::string> arms;
+  for (const std::string& arm : best.arms) arms.push_back(code_span(arm));
   std::string out =
-      fmt::format("- {} is {} in {}: {}; next is {}: {}", code_span(best.metric), direction, code_span(best.arm),
-                  readable_summary(best.best), code_span(best.second), readable_summary(best.runner_up));
-  if (best.seeds > 1)
-    out += fmt::format(". {} is best under {} seeds", code_span(best.arm),
-                       best.seeds_won == best.seeds ? fmt::format("all {}", best.seeds)
-                                                    : fmt::format("{} of {}", best.seeds_won, best.seeds));
+      fmt::format("- {} is {} in {}: {}; next is {}: {}", code_span(best.metric), best.lower ? "lowest" : "highest",
+                  listed(arms), readable_summary(best.best), code_span(best.second), readable_summary(best.runner_up));
+  if (readable_number(best.best.mean) == readable_number(best.runner_up.mean)) {
+    out +=
+        fmt::format(", a difference of {}", readable_number(std::abs(best.best.mean - best.runner_up.mean), p_digits));
+  }
+  if (best.seeds > 1 && arms.size() == 1) {
+    const bool all = best.seeds_won == best.seeds;
+    out += fmt::format(". {} is best under {} seeds", arms.front(),
+                       all ? fmt::format("all {}", best.seeds) : fmt::format("{} of {}", best.seeds_won, best.seeds));
+  }
   return out + ".\n";
 }
 
@@ -335,7 +337,14 @@ std::string impact_section(const StudyResults& results, bool measured) {
   TextTable table{{"metric", "factor", "means by level", "variance explained", "p (permuted)", "p (Holm)",
                    "least attainable p", "answer"},
                   {}};
-  for (const FactorImpact& factor : factor_impacts(results, measured)) {
+  const auto impacts = factor_impacts(results, measured);
+  const auto is_hopeless = [](const FactorImpact& factor) { return factor.answer == Answer::underpowered; };
+  if (!impacts.empty() && std::all_of(impacts.begin(), impacts.end(), is_hopeless)) {
+    return "There are too few arms for a permutation test to reach p = 0.05 for any factor; what each level came to is "
+           "in "
+           "comprehensive_results.json.\n";
+  }
+  for (const FactorImpact& factor : impacts) {
     std::vector<std::string> levels;
     for (const auto& [level, summary] : factor.levels) levels.push_back(level + ": " + readable_number(summary.mean));
     table.rows.push_back({factor.metric, factor.factor, fmt::format("{}", fmt::join(levels, ", ")),

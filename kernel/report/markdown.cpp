@@ -183,7 +183,8 @@ std::string figure_section(const std::vector<DrawnFigure>& figures, bool measure
       continue;
     }
     out += fmt::format("![{}]({})\n\n", title, figure.svg);
-    out += fmt::format("*{}.* {} [PNG]({})\n\n", title, escaped_markdown(figure.caption), figure.png);
+    const std::string caption = figure.caption.empty() ? "" : " " + escaped_markdown(figure.caption);
+    out += fmt::format("*{}.*{} [PNG]({})\n\n", title, caption, figure.png);
   }
   return out;
 }

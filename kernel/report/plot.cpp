@@ -16,6 +16,7 @@ namespace colonnade::host {
 namespace {
 
 constexpr std::size_t most_cells = 200;     // of a heatmap along an axis
+constexpr double seen_apart = 0.004;        // of the span of all points
 constexpr double widest_linear_span = 100;  // largest over smallest; beyond it an axis is logarithmic unasked
 
 // Equal for equal cells. Bytes that are no UTF-8 cannot stand in JSON and are replaced.
@@ -126,6 +127,7 @@ class PlotBuilder {
     add_points();
     if (plot_.type == "line") order_lines();
     if (plot_.type == "heatmap" && plot_.problem.empty()) coarsen();
+    if (!is_grid() && plot_.type != "bars") note_covered();
     write_caption();
     return plot_;
   }
@@ -284,6 +286,31 @@ class PlotBuilder {
     for (PlotSeries& series : plot_.series) {
       std::stable_sort(series.points.begin(), series.points.end(),
                        [](const auto& a, const auto& b) { return a.x < b.x; });
+    }
+  }
+
+  // A series at whose places another is drawn later would be missed.
+  void note_covered() {
+    double least_x = std::numeric_limits<double>::infinity(), least_y = least_x, most_x = -least_x, most_y = -least_x;
+    for (const PlotSeries& series : plot_.series) {
+      for (const PlotPoint& point : series.points) {
+        least_x = std::min(least_x, point.x);
+        most_x = std::max(most_x, point.x);
+        least_y = std::min(least_y, point.y);
+        most_y = std::max(most_y, point.y);
+      }
+    }
+    const auto same = [&](const PlotPoint& a, const PlotPoint& b) {
+      return std::abs(a.x - b.x) <= seen_apart * (most_x - least_x) &&
+             std::abs(a.y - b.y) <= seen_apart * (most_y - least_y);
+    };
+    for (std::size_t i = 0; i < plot_.series.size(); ++i) {
+      for (std::size_t j = i + 1; j < plot_.series.size(); ++j) {
+        const auto &below = plot_.series[i].points, &above = plot_.series[j].points;
+        if (!std::equal(below.begin(), below.end(), above.begin(), above.end(), same)) continue;
+        notes_.push_back(fmt::format("{} covers {}", plot_.series[j].name, plot_.series[i].name));
+        break;
+      }
     }
   }
 

@@ -115,9 +115,13 @@ TEST_CASE("Effects take the arms that have every factor and the seeds that all o
 TEST_CASE("The best arm is counted over seeds", "[report]") {
   const auto best = best_arms(study_of({{1, 5, 1}, {2, 2, 2}}), false);
   REQUIRE(best.size() == 1);
-  CHECK(best[0].arm == "arm 1");
+  CHECK(best[0].arms == std::vector<std::string>{"arm 1"});
   CHECK(best[0].seeds == 3);
   CHECK(best[0].seeds_won == 1);
+  const auto tied = best_arms(study_of({{1}, {2}, {1}}), false);
+  CHECK(tied[0].arms == std::vector<std::string>{"arm 0", "arm 2"});
+  CHECK(tied[0].second == "arm 1");
+  CHECK(best_arms(study_of({{1}, {1}}), false).empty());
 }
 
 TEST_CASE("Factors outside declared effects are weighed by what they explain", "[report]") {

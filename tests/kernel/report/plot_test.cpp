@@ -61,6 +61,16 @@ TEST_CASE("Axes are logarithmic where declared or where data span more than two 
   CHECK(none.problem == "no value has a logarithm");
 }
 
+TEST_CASE("A series that another covers is named", "[report]") {
+  StudyResults results = small_results();
+  for (TrialResult& trial : results.trials) {
+    if (trial.arm == "+first") trial.tables["curve"] = results.trials[trial.seed].tables["curve"];
+  }
+  const Plot plot = plot_of(figure("line", {{"from", "curve"}, {"x", "step"}, {"y", {"loss"}}}), results);
+  CHECK(plot.caption.find("+first covers base.") != std::string::npos);
+  CHECK(plot.caption.find("both") == std::string::npos);
+}
+
 TEST_CASE("What is not finite is left out and counted", "[report]") {
   StudyResults results = small_results();
   const Plot plot = plot_of(figure("scatter", {{"x", "drift"}, {"y", "nats"}}), results);
