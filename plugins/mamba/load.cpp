@@ -8,8 +8,8 @@
 
 #include "architecture.h"
 #include "colonnade/error.h"
+#include "colonnade/tensor/safetensors.h"
 #include "published_config.h"
-#include "safetensors.h"
 
 namespace colonnade::mamba {
 namespace {

@@ -13,7 +13,7 @@
 #include "colonnade/error.h"
 #include "model_support.h"
 #include "plugins/mamba/load.h"
-#include "plugins/mamba/safetensors.h"
+#include "colonnade/tensor/safetensors.h"
 
 namespace colonnade::mamba {
 namespace {

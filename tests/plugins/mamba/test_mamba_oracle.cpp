@@ -6,7 +6,7 @@
 
 #include "model_support.h"
 #include "plugins/mamba/load.h"
-#include "plugins/mamba/safetensors.h"
+#include "colonnade/tensor/safetensors.h"
 
 namespace colonnade::mamba {
 namespace {

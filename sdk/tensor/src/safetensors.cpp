@@ -1,4 +1,4 @@
-#include "safetensors.h"
+#include "colonnade/tensor/safetensors.h"
 
 #include <ATen/Functions.h>
 
@@ -10,7 +10,8 @@
 #include "colonnade/error.h"
 #include "colonnade/json.h"
 
-namespace colonnade::mamba {
+namespace colonnade {
+
 namespace {
 
 static_assert(std::endian::native == std::endian::little, "tensors are read as they lie in the file, little-endian");
@@ -158,4 +159,4 @@ Tensor read_tensor(const SafetensorsFile& file, const std::string& name) {
   return tensor;
 }
 
-}  // namespace colonnade::mamba
+}  // namespace colonnade

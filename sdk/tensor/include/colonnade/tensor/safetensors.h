@@ -8,7 +8,7 @@
 
 #include "colonnade/tensor/tensor.h"
 
-namespace colonnade::mamba {
+namespace colonnade {
 
 struct SafetensorsEntry {
   at::ScalarType type = at::kFloat;
@@ -32,4 +32,4 @@ Tensor read_tensor(const SafetensorsFile& file, const std::string& name);
 /// "[48, 1, 4]"
 std::string shape_text(at::IntArrayRef shape);
 
-}  // namespace colonnade::mamba
+}  // namespace colonnade
