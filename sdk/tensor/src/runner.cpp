@@ -166,6 +166,17 @@ Tensor SiteRunner::rms_norm(const std::string& name, const Tensor& x, double eps
   return y;
 }
 
+Tensor SiteRunner::layer_norm(const std::string& name, const Tensor& x, double epsilon) {
+  const SiteSpec& site = model_.site(name);
+  const Applied applied = apply(name, false);
+  Tensor weight = with_scales(applied.weight, applied.scale_input, applied.scale_output);
+  Tensor bias = bias_of(site);
+  if (bias.defined() && applied.scale_output.defined()) bias = bias * applied.scale_output;
+  Tensor y = at::layer_norm(x, {site.rows()}, weight, bias, epsilon);
+  report(site, x, y);
+  return y;
+}
+
 Tensor SiteRunner::parameter(const std::string& name) {
   const Applied applied = apply(name, false);
   return with_scales(applied.weight, applied.scale_input, applied.scale_output);

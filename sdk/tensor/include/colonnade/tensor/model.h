@@ -44,7 +44,8 @@ class Architecture {
   virtual std::string type() const = 0;  // "plugin/name"
   virtual std::vector<SiteSpec> sites(const Json& configuration) const = 0;
   virtual std::vector<Symmetry> symmetries(const Json& configuration) const = 0;
-  // Language models: logits [B, L, vocabulary]. All weights are reached through the runner.
+  // Language models: logits [B, L, vocabulary]. Models of pictures and texts: embeddings of length 1 for a batch of one of
+  // the two, [B, dim], and for both the logits [pictures, texts]. All weights are reached through the runner.
   virtual Tensor forward(SiteRunner& run, const Json& configuration, const Batch& batch) const = 0;
   // Mean loss over scored targets, in nats. Default: cross entropy of forward's logits against "targets".
   virtual Tensor loss(SiteRunner& run, const Json& configuration, const Batch& batch) const;
@@ -187,6 +188,8 @@ class SiteRunner {
   Tensor embedding(const std::string& site, const Tensor& ids);
   // RMS normalisation over the last axis times the site's vector; scales apply. fp32 inside for half types.
   Tensor rms_norm(const std::string& site, const Tensor& x, double epsilon);
+  // Normalisation to mean 0 and variance 1 over the last axis, times the site's vector, plus its bias; scales apply.
+  Tensor layer_norm(const std::string& site, const Tensor& x, double epsilon);
   // The site's effective tensor [shape], adapters included.
   Tensor parameter(const std::string& site);
 

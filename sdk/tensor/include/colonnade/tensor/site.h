@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,6 +34,8 @@ struct SiteSpec {
   int layer = -1;                   // -1: outside the layers
   std::string bias;                 // the site of its bias, "" none
   bool feed_forward_down = false;   // IA³ scales its input rather than its output
+  // The shape of the published tensor where it is another: a patch convolution is a linear of flattened patches here.
+  std::optional<std::vector<std::int64_t>> published_shape;
 
   // As a matrix: rows = shape[0], columns = the rest.
   std::int64_t rows() const { return shape.at(0); }
