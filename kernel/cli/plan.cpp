@@ -83,6 +83,7 @@ void add_first_steps(PreparedStudy& prepared, Plan& plan, std::map<std::string, 
       const AdaptiveStep step = prepared.study->start(arm, seed);
       for (const FieldRef& field : step.needs) targets[arms[arm].name].push_back(field.node);
       for (const MetricRef& metric : step.metrics) targets[arms[arm].name].push_back(metric.from.node);
+      for (const MetricRef& file : step.files) targets[arms[arm].name].push_back(file.from.node);
     }
   }
 }

@@ -107,20 +107,25 @@ void show_node(const RunRecord& run, const NodeRecord& node, Store& store) {
 
 void print_results(const RunRecord& run, Store& store) {
   TextTable table({"arm", "seed", "metric", "value"});
-  for (const TrialRecord& trial : run.history.trials) {
-    if (!trial.failure.empty()) {
-      table.add({trial.arm, std::to_string(trial.seed), "failed", short_text(trial.failure, most_param_text)});
-    }
-    for (const MetricRecord& metric : trial.metrics) {
+  const auto add = [&](const std::string& arm, const std::string& seed, const std::vector<MetricRecord>& metrics) {
+    for (const MetricRecord& metric : metrics) {
       const NodeRecord* node = run.history.find(metric.node);
       const Trace* trace = node ? store.find_even_without_blobs(node->key) : nullptr;
       const bool known = trace && trace->manifest.fields.count(metric.field);
       const std::string value = known                            ? field_text(trace->manifest.fields.at(metric.field))
                                 : node && !node->failure.empty() ? "failed"
                                                                  : "not known yet";
-      table.add({trial.arm, std::to_string(trial.seed), metric.name, value});
+      table.add({arm, seed, metric.name, value});
     }
+  };
+  for (const TrialRecord& trial : run.history.trials) {
+    const std::string seed = std::to_string(trial.seed);
+    if (!trial.failure.empty()) table.add({trial.arm, seed, "failed", short_text(trial.failure, most_param_text)});
+    add(trial.arm, seed, trial.metrics);
+    add(trial.arm, seed, trial.files);
   }
+  add("(shared)", "", run.history.shared);
+  add("(shared)", "", run.history.shared_files);
   if (!table.empty()) say("\n{}", table.text());
 }
 
@@ -177,12 +182,15 @@ int show(const ShowOptions& options) {
                       {"seed", trial.seed},
                       {"point", trial.point},
                       {"metrics", metrics_to_json(trial.metrics)},
+                      {"files", metrics_to_json(trial.files)},
                       {"failure", trial.failure}});
   }
   print_json({{"run", run.folder.name()},
               {"state", state_name(run.state)},
               {"nodes", nodes},
               {"trials", trials},
+              {"shared", metrics_to_json(run.history.shared)},
+              {"shared_files", metrics_to_json(run.history.shared_files)},
               {"messages", run.history.messages},
               {"damage", run.damage}});
   return 0;
@@ -193,7 +201,7 @@ int show(const ShowOptions& options) {
 void add_show_command(Commands& commands) {
   const auto options = std::make_shared<ShowOptions>();
   CLI::App& command = commands.add("show", "Show a run's arms, nodes and results, or one of its nodes",
-                                   "colonnade show last train", [options] { return show(*options); });
+                                   "colonnade show last base     (the node with that label)", [options] { return show(*options); });
   command.add_option("run", options->run, "A run: its name, id, folder, its study's name, or 'last'")->required();
   command.add_option("node", options->node, "A node: its label, its op, or the first digits of its structure");
   options->declare_project(command);

@@ -38,6 +38,7 @@ struct StudyContext {
   bool described = false;          // col.study was called
   std::vector<int> arm_functions;  // by arm: an adaptive arm's function in the registry, or LUA_NOREF
   int metrics_function = LUA_NOREF;
+  int files_function = LUA_NOREF;
   ArmRun* running = nullptr;           // the adaptive arm whose coroutine runs now
   std::set<std::string> noted;         // collisions of a field and a method that were reported
   std::vector<std::string> requiring;  // modules being loaded, outermost first

@@ -7,6 +7,7 @@
 #include "kernel/lua/context.h"
 #include "kernel/lua/declarations.h"
 #include "kernel/lua/describe.h"
+#include "kernel/lua/files.h"
 #include "kernel/lua/metrics.h"
 #include "kernel/lua/values.h"
 
@@ -14,8 +15,8 @@ namespace colonnade::host {
 
 namespace {
 
-const std::vector<std::string> study_fields = {"name",    "question", "seeds",   "arms",
-                                               "metrics", "shared",   "figures", "report"};
+const std::vector<std::string> study_fields = {"name",   "question", "seeds",   "arms",  "metrics",
+                                               "shared", "files",    "figures", "report"};
 const std::vector<std::string> arm_fields = {"name", "model", "point"};
 constexpr int kStudyTable = 1;
 constexpr std::size_t kLongestName = 80;
@@ -87,7 +88,7 @@ void require_arm_name(lua_State* L, const std::string& name) {
     constexpr unsigned char kFirstPrintable = 0x20, kDelete = 0x7f;
     return byte >= kFirstPrintable && byte != kDelete && c != '/' && c != ',' && c != '|';
   });
-  if (!name.empty() && name.size() <= kLongestName && printable) return;
+  if (name != "." && name != ".." && !name.empty() && name.size() <= kLongestName && printable) return;
   raise(L, fmt::format("study: '{}' is no name for an arm; allowed: up to {} characters, none of them / , |", name,
                        kLongestName));
 }
@@ -133,6 +134,7 @@ void add_arm(lua_State* L, const std::string& name, const Json& point) {
       raise(L, fmt::format("study: arm '{}' is {}; allowed: a node, a field, or a function(trial) that returns one",
                            name, described(L, -1)));
     }
+    arm.files = files_of_model(L, name, point);
     arm.metrics = metrics_of_model(L, name, point);
   }
   context.description.arms.push_back(std::move(arm));
@@ -199,6 +201,29 @@ void read_metrics_function(lua_State* L) {
   lua_pop(L, 1);
 }
 
+// A function of the arm's model, or the files of no arm. Those are read after the arms, as `shared` is.
+void read_files_function(lua_State* L) {
+  const int type = push_field(L, kStudyTable, "files");
+  if (type == LUA_TFUNCTION) {
+    context_of(L).files_function = luaL_ref(L, LUA_REGISTRYINDEX);
+    return;
+  }
+  if (type != LUA_TNIL && type != LUA_TTABLE) {
+    raise(L, fmt::format(
+                 "study: files is {}; allowed: a table {{[\"name.npy\"] = node or field, ...}} of values of no arm, "
+                 "or a function(model, arm) that returns one",
+                 described(L, -1)));
+  }
+  lua_pop(L, 1);
+}
+
+std::vector<MetricRef> shared_files(lua_State* L) {
+  std::vector<MetricRef> files;
+  if (push_field(L, kStudyTable, "files") == LUA_TTABLE) files = files_at(L, -1, "files");
+  lua_pop(L, 1);
+  return files;
+}
+
 std::vector<const Declaration*> declarations_at(lua_State* L, const std::string& name, bool figures) {
   std::vector<const Declaration*> found;
   const int type = push_field(L, kStudyTable, name);
@@ -221,10 +246,24 @@ std::vector<const Declaration*> declarations_at(lua_State* L, const std::string&
 
 bool draws_seed(const StudyDescription& description) {
   const auto symbolic = [](const MetricRef& metric) { return metric.from.node->symbolic; };
-  return std::any_of(description.shared.begin(), description.shared.end(), symbolic) ||
-         std::any_of(description.arms.begin(), description.arms.end(), [&](const Arm& arm) {
-           return arm.adaptive || std::any_of(arm.metrics.begin(), arm.metrics.end(), symbolic);
-         });
+  const auto any = [&](const std::vector<MetricRef>& results) {
+    return std::any_of(results.begin(), results.end(), symbolic);
+  };
+  return any(description.shared) || any(description.shared_files) ||
+         std::any_of(description.arms.begin(), description.arms.end(),
+                     [&](const Arm& arm) { return arm.adaptive || any(arm.metrics) || any(arm.files); });
+}
+
+// Calls a function of the study with the model at `model` and {name, point}; pushes what it returns.
+void call_with_arm(lua_State* L, int function, int model, const std::string& arm, const Json& point) {
+  lua_rawgeti(L, LUA_REGISTRYINDEX, function);
+  lua_pushvalue(L, model);
+  lua_createtable(L, 0, 2);
+  push_text(L, arm);
+  lua_setfield(L, -2, "name");
+  push_json(L, point);
+  lua_setfield(L, -2, "point");
+  lua_call(L, 2, 1);
 }
 
 }  // namespace
@@ -243,20 +282,23 @@ std::vector<MetricRef> metrics_of_model(lua_State* L, const std::string& arm, co
                    arm, described(output), output_of(output).type));
     }
   } else {
-    lua_rawgeti(L, LUA_REGISTRYINDEX, function);
-    lua_pushvalue(L, model);
-    lua_createtable(L, 0, 2);
-    push_text(L, arm);
-    lua_setfield(L, -2, "name");
-    push_json(L, point);
-    lua_setfield(L, -2, "point");
-    lua_call(L, 2, 1);
+    call_with_arm(L, function, model, arm, point);
     metrics = metrics_at(L, -1, fmt::format("metrics of arm '{}'", arm));
     lua_pop(L, 1);
     if (metrics.empty()) raise(L, fmt::format("metrics of arm '{}': the table is empty", arm));
   }
   lua_settop(L, model - 1);
   return metrics;
+}
+
+std::vector<MetricRef> files_of_model(lua_State* L, const std::string& arm, const Json& point) {
+  const int function = context_of(L).files_function;
+  if (function == LUA_NOREF) return {};
+  const int model = lua_gettop(L);
+  call_with_arm(L, function, model, arm, point);
+  std::vector<MetricRef> files = files_at(L, -1, fmt::format("files of arm '{}'", arm));
+  lua_settop(L, model);
+  return files;
 }
 
 int describe_study(lua_State* L) {
@@ -271,9 +313,11 @@ int describe_study(lua_State* L) {
   description.question = text_field(L, "question", "");
   description.seeds = study_seeds(L);
   read_metrics_function(L);
+  read_files_function(L);
   read_arms(L);
   if (push_field(L, kStudyTable, "shared") != LUA_TNIL) description.shared = metrics_at(L, -1, "shared");
   lua_pop(L, 1);
+  description.shared_files = shared_files(L);
   description.figures = figure_documents(declarations_at(L, "figures", true), description);
   description.report = report_document(declarations_at(L, "report", false), description);
   description.draws_seed = draws_seed(description);

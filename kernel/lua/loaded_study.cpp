@@ -156,12 +156,14 @@ class LuaStudy final : public LoadedStudy {
                 fmt::format("arm '{}' returned {}; allowed: a node or a field", described_arm.name, described(L, -1)));
         }
         result.output = context_.nodes.bind(*output, run.seed);
+        result.files = files_of_model(L, described_arm.name, described_arm.point);
         result.metrics = metrics_of_model(L, described_arm.name, described_arm.point);
       } catch (const Error& error) {  // no frame of the user's is left: the arm's own line
         throw Error(error.kind(), definition(L, context_.arm_functions[arm]) + error.what());
       }
     });
     for (MetricRef& metric : result.metrics) metric.from = context_.nodes.bind(metric.from, run.seed);
+    for (MetricRef& file : result.files) file.from = context_.nodes.bind(file.from, run.seed);
   }
 
   void release(std::size_t arm, std::uint64_t seed) {

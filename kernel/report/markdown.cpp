@@ -10,6 +10,7 @@
 #include "kernel/report/findings.h"
 #include "kernel/report/markdown_text.h"
 #include "kernel/report/numbers.h"
+#include "kernel/report/result_files.h"
 #include "kernel/report/tables.h"
 
 namespace colonnade::host {
@@ -268,7 +269,9 @@ constexpr const char* replay_text =
 
 bool has_measured(const StudyResults& results) {
   const auto has = [](const TrialResult& trial) { return !trial.measured.empty() || !trial.measured_tables.empty(); };
-  return has(results.shared) || std::any_of(results.trials.begin(), results.trials.end(), has);
+  const auto is_measured = [](const ResultFile& file) { return file.measured; };
+  return has(results.shared) || std::any_of(results.trials.begin(), results.trials.end(), has) ||
+         std::any_of(results.files.begin(), results.files.end(), is_measured);
 }
 
 void add_analyses(std::string& out, const StudyResults& results, bool measured) {
@@ -293,6 +296,7 @@ std::string research_report(const StudyResults& results, const std::vector<Drawn
   const bool all_skipped = figures.empty() && !results.figures.empty();
   add_section(out, "Figures", all_skipped ? "Not drawn: plots were switched off.\n" : figure_section(figures, false));
   add_analyses(out, results, false);
+  add_section(out, "Files", files_section(results, false));
   if (has_measured(results)) {
     add_section(out, "Measured on this machine",
                 "Times and memory of the machine that ran this study stand apart, as another run has others: "
@@ -317,6 +321,7 @@ std::string measured_report(const StudyResults& results, const std::vector<Drawn
   if (!results.shared.measured.empty()) add_section(out, "Beside the arms", as_markdown(shared_table(results, true)));
   add_section(out, "Figures", figure_section(figures, true));
   add_analyses(out, results, true);
+  add_section(out, "Files", files_section(results, true));
   return out;
 }
 

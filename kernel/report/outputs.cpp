@@ -55,6 +55,17 @@ Json trial_json(const TrialResult& trial) {
   return document;
 }
 
+Json files_json(const StudyResults& results) {
+  Json list = Json::array();
+  for (const ResultFile& file : results.files) {
+    if (file.measured) continue;
+    Json entry = {{"path", file.path}, {"value", file.source}, {"content", file.content.hex()}};
+    if (!file.arm.empty()) entry.update({{"arm", file.arm}, {"seed", file.seed}});
+    list.push_back(std::move(entry));
+  }
+  return list;
+}
+
 std::vector<std::string> point_names(const StudyResults& results) {
   std::set<std::string> names;
   for (const TrialResult& trial : results.trials) {
@@ -108,6 +119,7 @@ std::string results_json(const StudyResults& results) {
                          {"arms", results.arm_order},
                          {"trials", trials},
                          {"shared", trial_json(results.shared)},
+                         {"files", files_json(results)},
                          {"analysis", findings_json(results)},
                          {"figures", results.figures},
                          {"report", results.report},

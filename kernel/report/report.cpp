@@ -4,6 +4,7 @@
 #include "kernel/report/letters.h"
 #include "kernel/report/markdown.h"
 #include "kernel/report/outputs.h"
+#include "kernel/report/result_files.h"
 #include "kernel/report/tables.h"
 #include "kernel/store/store.h"
 
@@ -17,6 +18,7 @@ constexpr int printed_width = 100;  // of the table on the terminal
 
 std::string write_report(const StudyResults& results, const std::filesystem::path& folder, bool draw_plots) {
   const auto figures = draw_plots ? draw_figures(results, folder) : std::vector<DrawnFigure>();
+  write_result_files(results, folder);
   write_file_atomically(folder / "comprehensive_results.json", results_json(results));
   write_file_atomically(folder / "results.csv", valid_utf8(results_csv(results)));
   write_file_atomically(folder / "RESEARCH_REPORT.md", valid_utf8(research_report(results, figures)));

@@ -25,6 +25,17 @@ struct TrialResult {
   std::map<std::string, Hash> contents;  // metric -> content hash of its field
 };
 
+// A tensor or a table that the study asked to have as a file.
+struct ResultFile {
+  std::string path;  // in the run's folder: "files/all/order.npy"
+  std::string arm;   // "" of no arm
+  std::uint64_t seed = 0;
+  bool measured = false;
+  std::string source;  // "scan.order"
+  Hash content;
+  Field field;
+};
+
 struct StudyResults {
   std::string study;
   std::string question;
@@ -32,14 +43,15 @@ struct StudyResults {
   std::vector<std::string> arm_order;
   std::vector<TrialResult> trials;  // arm by arm, seed by seed
   TrialResult shared;               // values of no arm
-  Json figures, report;             // as declared
+  std::vector<ResultFile> files;
+  Json figures, report;  // as declared
   Json lock;
   std::vector<Json> parameter_tables;  // per op used: its schema and the values it had
   std::vector<std::string> notes;      // what failed, nondeterminism, retries that matter to a reader
 };
 
-// Writes comprehensive_results.json, results.csv, RESEARCH_REPORT.md, plots/*.svg and *.png, and for measured ones
-// measured.csv, plots/measured/ and a section of the report, into `folder`, each file atomically. Everything outside
+// Writes comprehensive_results.json, results.csv, RESEARCH_REPORT.md, plots/*.svg and *.png, the files declared, and for
+// measured ones measured.csv, plots/measured/, measured_files/ and a report of their own, into `folder`, each file atomically. Everything outside
 // the measured parts is a function of the results alone: no dates, durations, ids or paths. Returns the table that
 // `run` prints.
 std::string write_report(const StudyResults& results, const std::filesystem::path& folder, bool draw_plots);

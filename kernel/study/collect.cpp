@@ -23,21 +23,29 @@ class Collector {
     for (const MetricRecord& metric : metrics) add(metric, result);
   }
 
+  // `place` is the folder within files/: the arm's, and the seed's where there are several.
+  void add_files(const std::vector<MetricRecord>& files, const std::string& place, TrialResult& result,
+                 std::vector<ResultFile>& written) {
+    for (const MetricRecord& file : files) {
+      const NodeRecord* node = evaluated(file, result);
+      if (!node) continue;
+      ResultFile entry;
+      entry.arm = result.arm;
+      entry.seed = result.seed;
+      entry.measured = is_measured(*node);
+      entry.path = fmt::format("{}/{}{}", entry.measured ? "measured_files" : "files", place, file.name);
+      entry.source = fmt::format("{}.{}", node->op_name(), file.field);
+      entry.content = manifest_of(file, *node).content;
+      entry.field = read_(*node, file.field);
+      written.push_back(std::move(entry));
+    }
+  }
+
  private:
   void add(const MetricRecord& metric, TrialResult& result) {
-    const NodeRecord* node = history_.find(metric.node);
-    if (!node || !node->failure.empty()) {
-      if (result.failure.empty())
-        result.failure = node ? first_line(node->failure) : metric.name + " was not evaluated";
-      return;
-    }
-    const Trace* trace = store_.find_even_without_blobs(node->key);
-    if (!trace || !trace->manifest.fields.count(metric.field)) {
-      throw Error(ErrorKind::environment,
-                  fmt::format("{}: the store does not have field '{}' of {} any more; run the study again", metric.name,
-                              metric.field, node->short_name()));
-    }
-    const FieldManifest& manifest = trace->manifest.fields.at(metric.field);
+    const NodeRecord* node = evaluated(metric, result);
+    if (!node) return;
+    const FieldManifest& manifest = manifest_of(metric, *node);
     const bool measured = is_measured(*node);
     if (!measured) result.contents[metric.name] = manifest.content;
     if (manifest.type == "scalar") {
@@ -47,6 +55,24 @@ class Collector {
     } else if (manifest.type == "record" && !measured) {
       result.records[metric.name] = read_(*node, metric.field).document;
     }
+  }
+
+  // Null, and the result has failed, if it has no value.
+  const NodeRecord* evaluated(const MetricRecord& metric, TrialResult& result) const {
+    const NodeRecord* node = history_.find(metric.node);
+    if (node && node->failure.empty()) return node;
+    if (result.failure.empty()) {
+      result.failure = node ? first_line(node->failure) : metric.name + " was not evaluated";
+    }
+    return nullptr;
+  }
+
+  const FieldManifest& manifest_of(const MetricRecord& metric, const NodeRecord& node) const {
+    const Trace* trace = store_.find_even_without_blobs(node.key);
+    if (trace && trace->manifest.fields.count(metric.field)) return trace->manifest.fields.at(metric.field);
+    throw Error(ErrorKind::environment,
+                fmt::format("{}: the store does not have field '{}' of {} any more; run the study again", metric.name,
+                            metric.field, node.short_name()));
   }
 
   bool is_measured(const NodeRecord& node) {
@@ -127,11 +153,14 @@ StudyResults collect_results(const RunHistory& history, const Json& lock, const 
       } else {
         result.failure = first_line(trial->failure);
         collector.add(trial->metrics, result);
+        const std::string seed_folder = lock.at("seeds").size() > 1 ? fmt::format("seed-{}/", result.seed) : "";
+        collector.add_files(trial->files, fmt::format("{}/{}", name, seed_folder), result, results.files);
       }
       results.trials.push_back(std::move(result));
     }
   }
   collector.add(history.shared, results.shared);
+  collector.add_files(history.shared_files, "", results.shared, results.files);
   results.parameter_tables = parameter_tables(history, store, catalogue);
   results.notes = notes_of(history, results.trials);
   return results;
@@ -178,6 +207,7 @@ std::vector<const NodeRecord*> reached_nodes(const RunHistory& history, const st
   for (const TrialRecord& trial : history.trials) {
     if (!arm.empty() && trial.arm != arm) continue;
     for (const MetricRecord& metric : trial.metrics) visit(metric.node);
+    for (const MetricRecord& file : trial.files) visit(file.node);
   }
   for (const DecisionRecord& decision : history.decisions) {
     if (!arm.empty() && decision.arm != arm) continue;
@@ -185,6 +215,7 @@ std::vector<const NodeRecord*> reached_nodes(const RunHistory& history, const st
   }
   if (arm.empty()) {
     for (const MetricRecord& metric : history.shared) visit(metric.node);
+    for (const MetricRecord& file : history.shared_files) visit(file.node);
   }
   return order;
 }

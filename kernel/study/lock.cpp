@@ -37,8 +37,10 @@ class GraphWriter {
   Json arms(const std::vector<Arm>& arms) const {
     Json list = Json::array();
     for (const Arm& arm : arms) {
-      list.push_back(
-          {{"name", arm.name}, {"point", arm.point}, {"adaptive", arm.adaptive}, {"metrics", metrics(arm.metrics)}});
+      Json entry = {
+          {"name", arm.name}, {"point", arm.point}, {"adaptive", arm.adaptive}, {"metrics", metrics(arm.metrics)}};
+      if (!arm.files.empty()) entry["files"] = metrics(arm.files);
+      list.push_back(std::move(entry));
     }
     return list;
   }
@@ -110,8 +112,10 @@ std::vector<NodeRef> template_nodes(const StudyDescription& description) {
   std::vector<NodeRef> targets;
   for (const Arm& arm : description.arms) {
     for (const MetricRef& metric : arm.metrics) targets.push_back(metric.from.node);
+    for (const MetricRef& file : arm.files) targets.push_back(file.from.node);
   }
   for (const MetricRef& metric : description.shared) targets.push_back(metric.from.node);
+  for (const MetricRef& file : description.shared_files) targets.push_back(file.from.node);
   return topological_order(targets);
 }
 
@@ -145,6 +149,7 @@ StudyLock make_lock(const LockInputs& inputs) {
       {"device", inputs.environment.device},
       {"environment", to_json(inputs.environment)},
   };
+  if (!description.shared_files.empty()) document["study"]["files"] = graph.metrics(description.shared_files);
   if (inputs.trust_versions) document["trust_versions"] = true;
   StudyLock lock;
   // As it will be read back.

@@ -74,6 +74,7 @@ void apply_trial(RunHistory& history, const Json& event) {
   trial.seed = event.at("seed").get<std::uint64_t>();
   trial.point = event.value("point", Json::object());
   trial.metrics = read_metrics(event.at("metrics"));
+  trial.files = read_metrics(event.value("files", Json::array()));
   trial.failure = event.value("failure", "");
   for (TrialRecord& known : history.trials) {
     if (known.arm != trial.arm || known.seed != trial.seed) continue;
@@ -128,7 +129,10 @@ void RunHistory::apply(const Json& event) {
   if (kind == "found" || kind == "computed" || kind == "failed") return apply_node(*this, event);
   if (kind == "trial") return apply_trial(*this, event);
   if (kind == "decision") return apply_decision(*this, event);
-  if (kind == "shared") shared = read_metrics(event.at("metrics"));
+  if (kind == "shared") {
+    shared = read_metrics(event.at("metrics"));
+    shared_files = read_metrics(event.value("files", Json::array()));
+  }
   if (kind == "message") messages.push_back(event.at("text"));
   if (kind == "nondeterminism") nondeterminism.push_back(event.at("text"));
   if (kind == "code") code[event.at("plugin")] = event.at("code");
@@ -180,12 +184,14 @@ const NodeRecord& resolve_node(const RunHistory& history, const std::string& nam
   }
   constexpr std::size_t most_listed = 12;
   std::vector<std::string> alike;
-  for (const NodeRecord* node : matches) alike.push_back(node->short_name());
+  for (const NodeRecord* node : matches) {
+    alike.push_back(node->short_name() + (node->label.empty() || node->label == name ? "" : " (" + node->label + ")"));
+  }
   const std::size_t left_out = alike.size() > most_listed ? alike.size() - most_listed : 0;
   alike.resize(alike.size() - left_out);
   throw Error(ErrorKind::usage,
-              fmt::format("{}: several nodes match: {}{}; use the digits of one", name, fmt::join(alike, ", "),
-                          left_out ? fmt::format(" and {} more", left_out) : ""));
+              fmt::format("{}: several nodes match: {}{}; use the digits of one, or a label", name,
+                          fmt::join(alike, ", "), left_out ? fmt::format(" and {} more", left_out) : ""));
 }
 
 Json node_event(const char* event, const Node& node) {

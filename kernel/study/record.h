@@ -53,7 +53,8 @@ struct TrialRecord {
   std::uint64_t seed = 0;
   Json point = Json::object();
   std::vector<MetricRecord> metrics;
-  std::string failure;  // of the trial itself: an adaptive arm's error
+  std::vector<MetricRecord> files;  // named as they are written
+  std::string failure;              // of the trial itself: an adaptive arm's error
 };
 
 struct DecisionRecord {
@@ -72,7 +73,7 @@ struct RunHistory {
   std::map<Hash, std::size_t> index;
   std::vector<TrialRecord> trials;
   std::vector<DecisionRecord> decisions;
-  std::vector<MetricRecord> shared;
+  std::vector<MetricRecord> shared, shared_files;
   std::vector<std::string> arms;
   std::vector<std::string> messages;
   std::vector<std::string> nondeterminism;

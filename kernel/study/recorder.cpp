@@ -25,7 +25,7 @@ Json contents_of(const NodeResult& result) {
 }
 
 bool same(const TrialRecord& a, const TrialRecord& b) {
-  return a.point == b.point && a.metrics == b.metrics && a.failure == b.failure;
+  return a.point == b.point && a.metrics == b.metrics && a.files == b.files && a.failure == b.failure;
 }
 
 }  // namespace
@@ -67,6 +67,7 @@ void Recorder::trial(const TrialRecord& trial) {
                  {"seed", trial.seed},
                  {"point", trial.point},
                  {"metrics", metrics_to_json(trial.metrics)}};
+  if (!trial.files.empty()) record["files"] = metrics_to_json(trial.files);
   if (!trial.failure.empty()) record["failure"] = trial.failure;
   event(std::move(record));
 }
@@ -83,9 +84,11 @@ void Recorder::decision(const DecisionRecord& decision) {
          {"needs", metrics_to_json(decision.needs)}});
 }
 
-void Recorder::shared(const std::vector<MetricRecord>& metrics) {
-  if (metrics == history_.shared) return;
-  event({{"event", "shared"}, {"metrics", metrics_to_json(metrics)}});
+void Recorder::shared(const std::vector<MetricRecord>& metrics, const std::vector<MetricRecord>& files) {
+  if (metrics == history_.shared && files == history_.shared_files) return;
+  Json record = {{"event", "shared"}, {"metrics", metrics_to_json(metrics)}};
+  if (!files.empty()) record["files"] = metrics_to_json(files);
+  event(std::move(record));
 }
 
 void Recorder::code(const std::string& plugin, const Json& code) {

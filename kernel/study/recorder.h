@@ -29,7 +29,7 @@ class Recorder : public EvaluationObserver {
   void start(const Session& session);
   void trial(const TrialRecord& trial);
   void decision(const DecisionRecord& decision);
-  void shared(const std::vector<MetricRecord>& metrics);
+  void shared(const std::vector<MetricRecord>& metrics, const std::vector<MetricRecord>& files);
   void code(const std::string& plugin, const Json& code);
   void event(Json event);  // any other
   void commit();

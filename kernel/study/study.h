@@ -27,7 +27,8 @@ struct Settings {
 Settings load_settings(const std::filesystem::path& study, const std::string& profile,
                        const std::vector<std::string>& overrides);
 
-// A metric of an arm: the field (or, for a node as a whole, each of its scalar fields as "name.field").
+// A metric of an arm: the field (or, for a node as a whole, each of its scalar fields as "name.field"); or a field that is
+// written to a file, whose name then is the file's.
 struct MetricRef {
   std::string name;
   FieldRef from;
@@ -38,6 +39,7 @@ struct Arm {
   Json point = Json::object();  // factors and parameters of this arm, columns of the results ("scan": true, "rank": 4)
   bool adaptive = false;
   std::vector<MetricRef> metrics;  // templates, seeds unbound; empty for adaptive arms until they have returned
+  std::vector<MetricRef> files;    // likewise
   std::optional<FieldRef> output;  // what the arm returns
 };
 
@@ -48,6 +50,7 @@ struct StudyDescription {
   std::vector<std::uint64_t> seeds;
   std::vector<Arm> arms;
   std::vector<MetricRef> shared;  // values the study reports that belong to no arm (a rival, a bound)
+  std::vector<MetricRef> shared_files;  // written for no arm
   Json figures = Json::array();   // declarations, see report/figures.h
   Json report = Json::object();   // comparisons, effects, targets, sections: see report/report.h
   Json used_settings = Json::object();                 // what col.setting was asked for, and what it gave
@@ -59,6 +62,7 @@ struct StudyDescription {
 struct AdaptiveStep {
   std::vector<FieldRef> needs;      // bound fields whose values it waits for; empty when it has returned
   std::vector<MetricRef> metrics;   // when it has returned
+  std::vector<MetricRef> files;
   std::optional<FieldRef> output;
   std::string error;                // the arm failed: complete message with the user's file and line
 };

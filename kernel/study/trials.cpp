@@ -43,17 +43,25 @@ void TrialDriver::start() {
   for (Trial& trial : trials_) {
     if (!trial.adaptive) start_static(trial, description.arms[trial.arm]);
   }
-  std::vector<MetricRecord> shared;
-  for (const MetricRef& metric : description.shared) {
-    const FieldRef bound = study_.nodes().bind(metric.from, seeds_.front());
-    shared.push_back(metric_record(metric.name, bound));
-    shared_.push_back(bound);
-    request(bound);
-  }
-  recorder_.shared(shared);
+  start_shared();
   for (Trial& trial : trials_) {
     if (trial.adaptive) take(trial, study_.start(trial.arm, trial.seed));
   }
+}
+
+void TrialDriver::start_shared() {
+  const auto start = [&](const std::vector<MetricRef>& results) {
+    std::vector<MetricRecord> records;
+    for (const MetricRef& result : results) {
+      const FieldRef bound = study_.nodes().bind(result.from, seeds_.front());
+      records.push_back(metric_record(result.name, bound));
+      shared_.push_back(bound);
+      request(bound);
+    }
+    return records;
+  };
+  const auto metrics = start(study_.description().shared);
+  recorder_.shared(metrics, start(study_.description().shared_files));
 }
 
 void TrialDriver::run() {
@@ -68,22 +76,22 @@ void TrialDriver::run() {
 
 int TrialDriver::failed() const {
   const auto trials = std::count_if(trials_.begin(), trials_.end(), [&](const Trial& trial) {
-    return !trial.failure.empty() || !failure_of(trial.metrics).empty();
+    return !trial.failure.empty() || !failure_of(trial.results).empty();
   });
   return static_cast<int>(trials) + (failure_of(shared_).empty() ? 0 : 1);
 }
 
 void TrialDriver::start_static(Trial& trial, const Arm& arm) {
-  std::vector<MetricRef> bound;
-  for (const MetricRef& metric : arm.metrics) {
-    bound.push_back({metric.name, study_.nodes().bind(metric.from, trial.seed)});
-  }
-  finish(trial, bound, "");
+  const auto bound = [&](std::vector<MetricRef> results) {
+    for (MetricRef& result : results) result.from = study_.nodes().bind(result.from, trial.seed);
+    return results;
+  };
+  finish(trial, bound(arm.metrics), bound(arm.files), "");
 }
 
 void TrialDriver::take(Trial& trial, const AdaptiveStep& step) {
-  if (!step.error.empty()) return finish(trial, {}, step.error);
-  if (step.needs.empty()) return finish(trial, step.metrics, "");
+  if (!step.error.empty()) return finish(trial, {}, {}, step.error);
+  if (step.needs.empty()) return finish(trial, step.metrics, step.files, "");
   trial.needs = step.needs;
   DecisionRecord decision;
   decision.arm = study_.description().arms[trial.arm].name;
@@ -94,7 +102,8 @@ void TrialDriver::take(Trial& trial, const AdaptiveStep& step) {
   for (const FieldRef& field : step.needs) request(field);
 }
 
-void TrialDriver::finish(Trial& trial, const std::vector<MetricRef>& metrics, const std::string& failure) {
+void TrialDriver::finish(Trial& trial, const std::vector<MetricRef>& metrics, const std::vector<MetricRef>& files,
+                         const std::string& failure) {
   const Arm& arm = study_.description().arms[trial.arm];
   TrialRecord record;
   record.arm = arm.name;
@@ -102,13 +111,16 @@ void TrialDriver::finish(Trial& trial, const std::vector<MetricRef>& metrics, co
   record.point = arm.point;
   record.failure = failure;
   for (const MetricRef& metric : metrics) record.metrics.push_back(metric_record(metric.name, metric.from));
+  for (const MetricRef& file : files) record.files.push_back(metric_record(file.name, file.from));
   recorder_.trial(record);
   trial.returned = true;
   trial.needs.clear();
   trial.failure = failure;
-  for (const MetricRef& metric : metrics) {
-    trial.metrics.push_back(metric.from);
-    request(metric.from);
+  for (const auto* results : {&metrics, &files}) {
+    for (const MetricRef& result : *results) {
+      trial.results.push_back(result.from);
+      request(result.from);
+    }
   }
 }
 
@@ -119,7 +131,7 @@ bool TrialDriver::advance(Trial& trial) {
   if (!known) return false;
   const std::string failure = failure_of(trial.needs);
   if (!failure.empty()) {
-    finish(trial, {}, failure);
+    finish(trial, {}, {}, failure);
     return true;
   }
   std::vector<Json> values;
@@ -162,17 +174,20 @@ std::vector<std::uint64_t> seeds_of(const StudyDescription& description, const S
 
 std::vector<BoundMetric> bound_metrics(LoadedStudy& study, const std::vector<std::uint64_t>& seeds) {
   std::vector<BoundMetric> bound;
+  const auto bind = [&](const std::string& arm, std::uint64_t seed, const std::vector<MetricRef>& results) {
+    for (const MetricRef& result : results) {
+      bound.push_back({arm, seed, result.name, study.nodes().bind(result.from, seed)});
+    }
+  };
   const StudyDescription& description = study.description();
   for (const Arm& arm : description.arms) {
     for (const std::uint64_t seed : seeds) {
-      for (const MetricRef& metric : arm.metrics) {
-        bound.push_back({arm.name, seed, metric.name, study.nodes().bind(metric.from, seed)});
-      }
+      bind(arm.name, seed, arm.metrics);
+      bind(arm.name, seed, arm.files);
     }
   }
-  for (const MetricRef& metric : description.shared) {
-    bound.push_back({"", seeds.front(), metric.name, study.nodes().bind(metric.from, seeds.front())});
-  }
+  bind("", seeds.front(), description.shared);
+  bind("", seeds.front(), description.shared_files);
   return bound;
 }
 

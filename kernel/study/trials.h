@@ -33,13 +33,15 @@ class TrialDriver {
     bool returned = false;
     int step = 0;
     std::vector<FieldRef> needs;
-    std::vector<FieldRef> metrics;
+    std::vector<FieldRef> results;  // metrics and files
     std::string failure;
   };
 
+  void start_shared();
   void start_static(Trial& trial, const Arm& arm);
   void take(Trial& trial, const AdaptiveStep& step);
-  void finish(Trial& trial, const std::vector<MetricRef>& metrics, const std::string& failure);
+  void finish(Trial& trial, const std::vector<MetricRef>& metrics, const std::vector<MetricRef>& files,
+              const std::string& failure);
   bool advance(Trial& trial);
   void request(const FieldRef& field);
   Json value_of(const FieldRef& field);
@@ -58,7 +60,7 @@ class TrialDriver {
 // The seeds a run uses: the settings', else the study's; one where nothing depends on them.
 std::vector<std::uint64_t> seeds_of(const StudyDescription& description, const Settings& settings);
 
-// The nodes of all arms whose arm does not depend on values, bound under each seed, and the shared ones.
+// The metrics and files of all arms whose arm does not depend on values, bound under each seed, and the shared ones.
 struct BoundMetric {
   std::string arm;  // "" shared
   std::uint64_t seed = 0;

@@ -27,12 +27,12 @@ local fresh = col.mamba { d_model = col.setting "model.d_model", layers = col.se
 local base = train(fresh, first, base_steps, 4e-3, "base")
 
 local full_rate, light_rate = 1e-3, 4e-3
-local curves, reports = {}, {}
+local curves, reports, ordered_base = {}, {}, nil
 
 -- Ordering alone changes nothing of the function: what the arm shows beside the base is rounding.
 local function scan(model)
   local ordered = model:scan { data = first.train, tokens = 8192 }
-  reports.scan = ordered.report
+  reports.scan, ordered_base = ordered.report, ordered
   return ordered
 end
 
@@ -109,6 +109,7 @@ return col.study {
     trigram_first = col.ngram({ data = first.train, on = first.test, order = 3 }).perplexity,
     base_curve = base.curve, orders = reports.scan,
   },
+  files = { ["scan_order.npy"] = ordered_base.order, ["scan_order_inv.npy"] = ordered_base.order_inverse },
   figures = {
     col.scatter { name = "flops-accuracy", title = "FLOPs against accuracy", x = "flops_nominal", y = "accuracy",
       x_label = "nominal FLOPs per token", y_label = "next-token accuracy" },

@@ -55,6 +55,8 @@ std::vector<OpSchema> make_ops() {
       op("arithmetic", "number", {}, {output("value", "scalar")}, {real("number", "it")}),
       op("arithmetic", "pair", {model}, {changed, output("size", "scalar")}, {}),
       op("arithmetic", "probe", {input("of", "any")}, {output("facts", "record")}, {}),
+      op("arithmetic", "statistics", {model},
+         {output("means", "tensor"), output("deviations", "tensor"), output("rows", "table")}, {}),
       op("first", "shrink", {model}, {changed}, {}),
       op("second", "shrink", {model}, {changed}, {}),
   };

@@ -193,6 +193,35 @@ TEST_CASE("What is left out has defaults", "[lua]") {
   CHECK_FALSE(description.draws_seed);
 }
 
+TEST_CASE("Files are declared for no arm by a table, and for every arm by a function", "[lua]") {
+  const auto shared = Study(R"(
+local facts = base:statistics {}
+return col.study {
+  arms = { it = col.number { number = 1 } },
+  files = { ["means.npy"] = facts.means, ["rows.csv"] = facts },
+}
+)")
+                          .load();
+  CHECK(names(shared->description().shared_files) == std::vector<std::string>{"means.npy<means", "rows.csv<rows"});
+  CHECK(shared->description().arms[0].files.empty());
+  CHECK_FALSE(shared->description().draws_seed);
+  const auto by_arm = Study(R"(
+return col.study {
+  arms = { { name = "small", model = base, point = { rank = 2 } }, { name = "drawn", model = col.mamba {} } },
+  metrics = function(model) return { p = base:perplexity { data = text } } end,
+  files = function(model, arm)
+    return { ["means.npy"] = model:statistics({}).means, [arm.name .. tostring(arm.point.rank) .. ".csv"] = model:statistics {} }
+  end,
+}
+)")
+                          .load();
+  CHECK(by_arm->description().shared_files.empty());
+  CHECK(names(by_arm->description().arms[0].files) == std::vector<std::string>{"means.npy<means", "small2.csv<rows"});
+  CHECK(names(by_arm->description().arms[1].files) == std::vector<std::string>{"drawnnil.csv<rows", "means.npy<means"});
+  // Only a file depends on the seed.
+  CHECK(by_arm->description().draws_seed);
+}
+
 TEST_CASE("Settings are read by name and kind", "[lua]") {
   const auto loaded = Study(R"(
 assert(col.setting("text.path") == "data")

@@ -122,6 +122,12 @@ StudyResults small_results() {
   const Json schema = {{"doc", "Adds a low-rank update."}, {"params", Json::array({param})}};
   results.parameter_tables.push_back(
       {{"op", "peft/lora"}, {"schema", schema}, {"values", {{"rank", Json::array({4, 8})}}}});
+  ResultFile order{"files/both/seed-1/order.npy", "both", 1, false, "sort.order", hash_bytes("order"), {}};
+  order.field = tensor_field(Blob::of<std::int64_t>(DType::i64, {2, 0, 1, -1, 1, 0}, {2, 3}));
+  ResultFile layers{"files/layers.csv", "", 0, false, "probe.layers", hash_bytes("layers"), to_field(layers_of(1))};
+  ResultFile times{"measured_files/times.csv", "", 0, true, "clock.times", hash_bytes("times"),
+                   to_field(curve_of(0, 0))};
+  results.files = {order, layers, times};
   results.notes = {"broken, seed 0 failed: mask: target_sparsity = 1.5 is above 1",
                    "op x gave other bytes for the same key"};
   return results;

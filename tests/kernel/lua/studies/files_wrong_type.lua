@@ -1,0 +1,6 @@
+local col = require "colonnade"
+local facts = col.statistics(col.mamba { seed = 0 })
+return col.study {
+  files = { ["model.npy"] = col.mamba { seed = 0 } .model },
+  arms = { it = facts }, metrics = function(model) return { pages = facts } end,
+}
