@@ -1,5 +1,6 @@
 #include "kernel/study/prepare.h"
 
+#include "kernel/study/device.h"
 #include "kernel/study/trials.h"
 
 namespace colonnade::host {
@@ -22,8 +23,13 @@ PreparedStudy prepare_study(const StudyRequest& request, const Project& project)
   paths.project = project.plugin_folder();
   prepared.catalogue = Catalogue::load(paths, project.cache_folder(), request.trust_versions);
 
+  const CudaSupport cuda = find_cuda(*prepared.catalogue);
+  const auto origin = prepared.settings.origin.find("device");
+  prepared.host.device = resolve_device(prepared.host.device,
+                                        origin == prepared.settings.origin.end() ? "" : origin->second, cuda);
   prepared.environment = numeric_environment(prepared.host.device, prepared.host.threads, prepared.host.simd);
   prepared.study = LoadedStudy::load(request.study, prepared.settings, *prepared.catalogue);
+  check_devices(prepared.study->description(), cuda);
   refuse_unknown_settings(prepared.settings, prepared.study->description());
   prepared.seeds = seeds_of(prepared.study->description(), prepared.settings);
   return prepared;

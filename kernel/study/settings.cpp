@@ -270,7 +270,6 @@ HostSettings host_settings(const Settings& settings) {
   host.threads = read_count(settings, "threads", 1, most_threads, 1);
   host.workers = read_count(settings, "workers", 1, most_threads, std::max(1, cores / host.threads));
   host.device = read_choice(settings, "device", {"cpu", "auto", "cuda"});
-  if (host.device == "auto") host.device = "cpu";
   host.simd = read_choice(settings, "simd", {"portable", "native"});
   host.retries = read_count(settings, "retries", 0, most_threads, 1);
   host.seeds = read_seeds(settings);
