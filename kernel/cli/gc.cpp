@@ -7,6 +7,7 @@
 #include "kernel/cli/options.h"
 #include "kernel/cli/output.h"
 #include "kernel/evaluate/system.h"
+#include "kernel/study/pins.h"
 
 namespace colonnade::host {
 namespace {
@@ -17,6 +18,8 @@ constexpr double grace_seconds = 3600;
 struct GcOptions : CommonOptions {
   bool dry_run = false;
   std::vector<std::string> keep;
+  std::string pin, unpin;
+  bool pins = false;
   double grace = grace_seconds;
 };
 
@@ -43,14 +46,54 @@ std::vector<RunFolder> kept_runs(const Project& project, const std::vector<std::
   return kept;
 }
 
+Json pin_json(const Pin& pin) {
+  return {{"pin", pin.name}, {"values", pin.keys.size()}};
+}
+
+int list_pins(const std::vector<Pin>& pins, bool json) {
+  Json list = Json::array();
+  TextTable table({"pin", "values"});
+  for (const Pin& pin : pins) {
+    list.push_back(pin_json(pin));
+    table.add({pin.name, std::to_string(pin.keys.size())});
+  }
+  if (json) {
+    print_json(list);
+  } else {
+    say("{}", table.empty() ? "no pins\n" : table.text());
+  }
+  return 0;
+}
+
+int say_pin(const char* done, const Pin& pin, bool json) {
+  if (json) {
+    print_json(pin_json(pin));
+  } else {
+    say("{} {}: {} values\n", done, pin.name, pin.keys.size());
+  }
+  return 0;
+}
+
 int gc(const GcOptions& options) {
   const Project project = options.find();
+  if (!options.pin.empty()) {
+    const Pin pin = pin_of(project.runs_folder(), options.pin);
+    add_pin(project.store_folder(), pin);
+    return say_pin("pinned", pin, options.json);
+  }
+  if (!options.unpin.empty())
+    return say_pin("unpinned", remove_pin(project.store_folder(), options.unpin), options.json);
+  const auto pins = read_pins(project.store_folder());
+  if (options.pins) return list_pins(pins, options.json);
   const auto runs = kept_runs(project, options.keep);
+  std::set<Hash> kept = keys_of(runs);
+  for (const Pin& pin : pins) kept.insert(pin.keys.begin(), pin.keys.end());
   const auto store = Store::open(project.store_folder(), Store::Role::coordinator);
-  const Store::Garbage garbage = store->collect(keys_of(runs), options.dry_run, options.grace);
+  const Store::Garbage garbage = store->collect(kept, options.dry_run, options.grace);
   if (options.json) {
     print_json({{"dry_run", options.dry_run},
                 {"runs_kept", runs.size()},
+                {"pins", pins.size()},
                 {"blobs", garbage.blobs},
                 {"bytes", garbage.bytes},
                 {"checkpoints", garbage.checkpoints},
@@ -58,9 +101,10 @@ int gc(const GcOptions& options) {
                 {"kept_bytes", garbage.kept_bytes}});
     return 0;
   }
-  say("{} {} blobs ({}) and {} checkpoints that none of {} runs reaches; {} blobs ({}) stay\n",
+  say("{} {} blobs ({}) and {} checkpoints that none of {} runs and {} pins reaches; {} blobs ({}) stay\n",
       options.dry_run ? "would remove" : "removed", garbage.blobs, human_bytes(static_cast<double>(garbage.bytes)),
-      garbage.checkpoints, runs.size(), garbage.kept_blobs, human_bytes(static_cast<double>(garbage.kept_bytes)));
+      garbage.checkpoints, runs.size(), pins.size(), garbage.kept_blobs,
+      human_bytes(static_cast<double>(garbage.kept_bytes)));
   return 0;
 }
 
@@ -68,11 +112,20 @@ int gc(const GcOptions& options) {
 
 void add_gc_command(Commands& commands) {
   const auto options = std::make_shared<GcOptions>();
-  CLI::App& command =
-      commands.add("gc", "Remove values that no run reaches (delete a run's folder first to give its values up)",
-                   "colonnade gc --dry-run", [options] { return gc(*options); });
+  CLI::App& command = commands.add(
+      "gc", "Remove values that no run and no pin reaches (delete a run's folder first to give its values up)",
+      "colonnade gc --dry-run\n  colonnade gc --pin last:base     (keeps one value, whatever becomes of the run)",
+      [options] { return gc(*options); });
   command.add_flag("--dry-run", options->dry_run, "Only count");
-  command.add_option("--keep", options->keep, "Keep what these runs and running ones reach, and nothing else");
+  CLI::Option* keep = command.add_option("--keep", options->keep,
+                                         "Keep what these runs, running ones and pins reach, and nothing else");
+  CLI::Option* pin =
+      command.add_option("--pin", options->pin, "Collect nothing; keep the values of RUN, or of RUN:NODE, from now on");
+  CLI::Option* unpin = command.add_option("--unpin", options->unpin, "Collect nothing; take a pin away");
+  CLI::Option* pins = command.add_flag("--pins", options->pins, "Collect nothing; list the pins");
+  pin->excludes(unpin, pins, keep);
+  unpin->excludes(pins, keep);
+  pins->excludes(keep);
   command.add_option("--grace", options->grace, "Keep what is younger than this many seconds")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
