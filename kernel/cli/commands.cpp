@@ -66,6 +66,13 @@ const CLI::App* deepest_parsed(const CLI::App& app) {
                                             command->get_name(), extra, command->get_name()));
 }
 
+[[noreturn]] void throw_parse_error(const CLI::App& app, const CLI::ParseError& error) {
+  const CLI::App* command = deepest_parsed(app);
+  throw Error(ErrorKind::usage,
+              fmt::format("{}{}; see 'colonnade{} --help'", command == &app ? "" : command->get_name() + ": ",
+                          error.what(), command == &app ? "" : " " + command->get_name()));
+}
+
 int exit_code(ErrorKind kind) {
   switch (kind) {
     case ErrorKind::usage:
@@ -156,13 +163,16 @@ int Commands::run(std::vector<std::string> arguments) {
     app_.parse(arguments);
   } catch (const CLI::ExtrasError&) {
     refuse_extra(app_);
+  } catch (const CLI::RequiredError& error) {
+    const CLI::App* command = deepest_parsed(app_);
+    if (command->get_require_subcommand_min() == 0) throw_parse_error(app_, error);
+    if (!app_.remaining(true).empty()) refuse_extra(app_);
+    throw Error(ErrorKind::usage, fmt::format("{}: one of its commands is needed; commands: {}", command->get_name(),
+                                              fmt::join(visible_commands(*command), ", ")));
   } catch (const CLI::Success& success) {
     return app_.exit(success);
   } catch (const CLI::ParseError& error) {
-    const CLI::App* command = deepest_parsed(app_);
-    throw Error(ErrorKind::usage,
-                fmt::format("{}{}; see 'colonnade{} --help'", command == &app_ ? "" : command->get_name() + ": ",
-                            error.what(), command == &app_ ? "" : " " + command->get_name()));
+    throw_parse_error(app_, error);
   }
   if (!chosen_) {
     const CLI::App* command = deepest_parsed(app_);

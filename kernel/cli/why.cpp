@@ -95,7 +95,7 @@ void add_why_command(Commands& commands) {
   const auto options = std::make_shared<WhyOptions>();
   CLI::App& command =
       commands.add("why", "Say why a node was computed: which part of its key changed since the nearest earlier one",
-                   "colonnade why last train", [options] { return why(*options); });
+                   "colonnade why last base", [options] { return why(*options); });
   command.add_option("run", options->run, "A run: its name, id, folder, its study's name, or 'last'")->required();
   command.add_option("node", options->node, "A node: its label, its op, or the first digits of its structure")
       ->required();

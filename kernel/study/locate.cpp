@@ -1,7 +1,9 @@
 #include "kernel/study/locate.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <string>
 #include <system_error>
 #include <vector>
@@ -29,6 +31,17 @@ std::vector<std::string> neighbours(const fs::path& study) {
   return names;
 }
 
+// "; these below have one: a, b", or nothing.
+std::string studies_within(const fs::path& folder) {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    if (fs::is_regular_file(entry.path() / study_file, error)) names.push_back(entry.path().string());
+  }
+  std::sort(names.begin(), names.end());
+  return names.empty() ? "" : fmt::format("; these have one: {}", fmt::join(names, ", "));
+}
+
 }  // namespace
 
 StudyFiles locate_study(const fs::path& study) {
@@ -43,7 +56,8 @@ StudyFiles locate_study(const fs::path& study) {
   StudyFiles files;
   files.lua = fs::is_directory(status) ? study / study_file : study;
   if (!fs::is_regular_file(files.lua, error)) {
-    throw Error(ErrorKind::usage, fmt::format("{}: no {} in this folder", study.string(), study_file));
+    throw Error(ErrorKind::usage,
+                fmt::format("{}: no {} in this folder{}", study.string(), study_file, studies_within(study)));
   }
   files.lua = fs::canonical(files.lua);
   files.folder = files.lua.parent_path();

@@ -138,7 +138,7 @@ RunFolder resolve_run(const fs::path& runs, const std::string& name) {
                                    [&](const auto& run) { return run.name() == name || study_of(run) == name; });
   if (newest != known.rend()) return *newest;
   std::vector<RunFolder> matches;
-  std::vector<std::string> names;
+  std::vector<std::string> names = {"last"};
   for (const RunFolder& run : known) {
     if (run.id().starts_with(name)) matches.push_back(run);
     for (const std::string& candidate : {run.name(), run.id(), study_of(run)}) names.push_back(candidate);

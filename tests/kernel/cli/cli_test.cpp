@@ -92,6 +92,10 @@ TEST_CASE("mistakes on the command line are one clear line and exit code 2") {
       {"no_runs", {"show", "last"}},
       {"unknown_op", {"op", "nmuber", "--plugin", good}},
       {"unknown_plugin", {"plugin", "info", "godo", "--plugin", good}},
+      {"unknown_plugin_command", {"plugin", "lst"}},
+      {"no_plugin_command", {"plugin"}},
+      {"folder_of_studies", {"run", "studies"}},
+      {"pin_and_unpin", {"gc", "--pin", "last", "--unpin", "last"}},
   };
   for (const auto& [name, arguments] : mistakes) {
     const CommandResult result = project.run(arguments);
@@ -155,6 +159,55 @@ TEST_CASE("a study is planned, run, found finished, shown, compared and replayed
   CHECK(Json::parse(replay.out).at("agrees") == true);
   CHECK(project.run({"report", run}).exit_code == 0);
   CHECK(Json::parse(project.run({"gc", "--dry-run", "--grace", "0", "--json"}).out).at("blobs") == 0);
+}
+
+TEST_CASE("every command speaks JSON") {
+  const CliProject project;
+  const std::string run = Json::parse(project.study("run", {"--json"}).out).at("run");
+  const std::vector<std::vector<std::string>> commands = {
+      {"run", "studies/trivial", "--plugin", good},
+      {"plan", "studies/trivial", "--plugin", good},
+      {"replay", run},
+      {"diff", run, "last"},
+      {"why", run, "number"},
+      {"show", run},
+      {"show", run, "number"},
+      {"report", run},
+      {"ls"},
+      {"gc", "--dry-run"},
+      {"gc", "--pin", "last"},
+      {"gc", "--pins"},
+      {"gc", "--unpin", run},
+      {"op", "--plugin", good},
+      {"op", "draw", "--plugin", good},
+      {"plugin", "list", "--plugin", good},
+      {"plugin", "info", "good", "--plugin", good},
+  };
+  for (std::vector<std::string> arguments : commands) {
+    arguments.push_back("--json");
+    const CommandResult result = project.run(arguments);
+    INFO(arguments.front() << ": " << result.out << result.err);
+    CHECK(result.exit_code == 0);
+    CHECK(Json::accept(result.out));
+  }
+}
+
+TEST_CASE("a run that is not there is answered with the nearest one's name") {
+  const CliProject project;
+  project.study("run");
+  CHECK_THAT(project.run({"show", "lst"}).err, Contains("no such run; did you mean 'last'?"));
+  CHECK_THAT(project.run({"diff", "last", "trivail"}).err, Contains("did you mean 'trivial'?"));
+}
+
+TEST_CASE("CUDA that cannot be had is the machine's fault, not the study's") {
+  const CliProject project;
+  const CommandResult result = project.study("run", {"--device", "cuda"});
+  CHECK(result.exit_code == 3);
+  // Not one op of the fixture computes on CUDA, whatever the machine has.
+  CHECK_THAT(result.err, Catch::StartsWith("colonnade: --set: device = \"cuda\", but ") &&
+                             Catch::EndsWith("; allowed here: cpu, auto\n"));
+  CHECK_FALSE(fs::exists(project.path() / "runs"));
+  CHECK(project.study("run", {"--device", "auto"}).exit_code == 0);
 }
 
 TEST_CASE("any setting can be written as an option") {
