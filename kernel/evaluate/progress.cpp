@@ -94,13 +94,16 @@ class Display : public ProgressDisplay {
   virtual void ended(const NodeRef& node, const std::string& sentence) = 0;
 
   int settled() const { return found_ + computed_ + failed_; }
-  std::string counts() const {
-    std::string text = total_ > 0 ? fmt::format("{} of {} nodes", settled(), std::max(total_, settled()))
-                                  : fmt::format("{} nodes", settled());
-    text += fmt::format(": {} found, {} computed", found_, computed_);
-    if (failed_ > 0) text += fmt::format(", {} failed", failed_);
-    return text;
+  // How many nodes are settled, then how; the worst first, since a narrow line has no room for all.
+  std::vector<std::string> counts() const {
+    std::vector<std::string> parts = {total_ > 0 ? fmt::format("{} of {} nodes", settled(), std::max(total_, settled()))
+                                                 : fmt::format("{} nodes", settled())};
+    if (failed_ > 0) parts.push_back(fmt::format("{} failed", failed_));
+    parts.push_back(fmt::format("{} computed", computed_));
+    parts.push_back(fmt::format("{} found", found_));
+    return parts;
   }
+  std::string counts_sentence() const { return fmt::format("{}", fmt::join(counts(), ", ")); }
   void write(const std::string& text) {
     std::fwrite(text.data(), 1, text.size(), options_.out);
     std::fflush(options_.out);
@@ -156,7 +159,7 @@ class TerminalDisplay final : public Display {
       lines.push_back(progress_line(running.progress, columns));
     }
     const double share = total_ > 0 ? static_cast<double>(settled()) / std::max(total_, settled()) : 0;
-    lines.push_back(fit(total_ > 0 ? study_line(share, counts()) : counts(), columns));
+    lines.push_back(total_ > 0 ? study_line(share, counts(), columns) : fit(counts_sentence(), columns));
     // Lines are overwritten rather than erased first, so nothing flickers.
     std::string text = drawn_ == 0 ? "" : fmt::format("\x1b[{}F", drawn_);
     for (const std::string& line : lines) text += line + "\x1b[K\n";
@@ -195,9 +198,9 @@ class LogDisplay final : public Display {
     if (found != running_.end()) running_.erase(found);
     const double now = monotonic_seconds();
     if (announced) {
-      print(fmt::format("{} ({})", sentence, counts()));
+      print(fmt::format("{} ({})", sentence, counts_sentence()));
     } else if (now - last_counts_ >= options_.line_seconds) {
-      print(counts());
+      print(counts_sentence());
     } else {
       return;
     }

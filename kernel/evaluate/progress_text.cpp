@@ -11,8 +11,18 @@ namespace colonnade::host {
 
 namespace {
 
-constexpr int kNameWidth = 24;
-constexpr int kBarWidth = 22;
+// Of name and bar. A terminal of 80 columns has room for the rate and a metric beside them.
+constexpr int kNarrowest = 8;
+constexpr int kWidestName = 24, kNamePercent = 22;
+constexpr int kWidestBar = 22, kBarPercent = 18;
+
+int name_width(int width) {
+  return std::clamp(width * kNamePercent / 100, kNarrowest, kWidestName);
+}
+
+int bar_width(int width) {
+  return std::clamp(width * kBarPercent / 100, kNarrowest, kWidestBar);
+}
 
 bool starts_character(char c) {
   return (static_cast<unsigned char>(c) & 0xc0) != 0x80;
@@ -36,21 +46,34 @@ std::string remaining_text(const NodeProgress& progress) {
   return human_seconds(static_cast<double>(progress.total - progress.done) / progress.rate) + " left";
 }
 
-std::string metrics_text(const NodeProgress& progress) {
-  std::string text;
-  for (const auto& [name, value] : progress.metrics) {
-    text += fmt::format("{}{} {:.4g}", text.empty() ? "" : ", ", name, value);
-  }
-  return text;
-}
-
 // What is said beside the bar, the most wanted first.
 std::vector<std::string> details(const NodeProgress& progress) {
   std::vector<std::string> parts;
-  for (const std::string& part : {remaining_text(progress), rate_text(progress), metrics_text(progress)}) {
+  for (const std::string& part : {remaining_text(progress), rate_text(progress)}) {
     if (!part.empty()) parts.push_back(part);
   }
+  for (const auto& [name, value] : progress.metrics) parts.push_back(fmt::format("{} {:.4g}", name, value));
   return parts;
+}
+
+// `line` and as many of `parts` as fit, whole ones.
+std::string joined_line(std::string line, const std::vector<std::string>& parts, int width) {
+  for (const std::string& part : parts) {
+    if (static_cast<int>(line.size() + 2 + part.size()) > width) break;
+    line += "  " + part;
+  }
+  return fit(line, width);
+}
+
+std::string opening(const std::string& name, int width) {
+  const int columns = name_width(width);
+  const std::string cut = fit(name, columns);
+  const auto shown = std::count_if(cut.begin(), cut.end(), starts_character);
+  return cut + std::string(static_cast<std::size_t>(columns - shown), ' ');
+}
+
+std::string share_text(double share, int width) {
+  return fmt::format(" {} {:3.0f}%", bar(share, bar_width(width)), 100 * share);
 }
 
 }  // namespace
@@ -73,22 +96,14 @@ std::string fit(const std::string& text, int width) {
 }
 
 std::string progress_line(const NodeProgress& progress, int width) {
-  std::string line = fmt::format("{:<{}}", fit(progress.name, kNameWidth), kNameWidth);
-  if (progress.total > 0) {
-    line += fmt::format(" {} {:3.0f}%", bar(share_of(progress), kBarWidth), 100 * share_of(progress));
-  } else {
-    line += fmt::format(" {:<{}}", human_seconds(progress.seconds), kBarWidth);
-  }
-  for (const std::string& part : details(progress)) {
-    const std::string longer = line + "  " + part;
-    if (static_cast<int>(longer.size()) > width) break;
-    line = longer;
-  }
-  return fit(line, width);
+  std::string line = opening(progress.name, width);
+  line += progress.total > 0 ? share_text(share_of(progress), width)
+                             : fmt::format(" {:<{}}", human_seconds(progress.seconds), bar_width(width));
+  return joined_line(std::move(line), details(progress), width);
 }
 
-std::string study_line(double share, const std::string& counts) {
-  return fmt::format("{:<{}} {} {:3.0f}%  {}", "study", kNameWidth, bar(share, kBarWidth), 100 * share, counts);
+std::string study_line(double share, const std::vector<std::string>& parts, int width) {
+  return joined_line(opening("study", width) + share_text(share, width), parts, width);
 }
 
 std::string progress_sentence(const NodeProgress& progress) {

@@ -20,11 +20,11 @@ struct NodeProgress {
 
 // "[######....]", `width` columns in all.
 std::string bar(double share, int width);
-// One line of at most `width` columns: name, bar, share, rate, remaining time, metrics; parts are left out from the
-// right where the line is short.
+// One line of at most `width` columns: name, bar, share, remaining time, rate, metrics. Narrow lines have a shorter name
+// and bar, and parts are left out from the right.
 std::string progress_line(const NodeProgress& progress, int width);
-// The line of the study as a whole, its columns under those of the nodes.
-std::string study_line(double share, const std::string& counts);
+// The line of the study as a whole, its columns under those of the nodes: as many of `parts` as there is room for.
+std::string study_line(double share, const std::vector<std::string>& parts, int width);
 // How far a node is, in plain words, for a log.
 std::string progress_sentence(const NodeProgress& progress);
 // Cut to `width` columns, counting characters rather than bytes; control characters become spaces.

@@ -58,9 +58,21 @@ NodeProgress half_done() {
 
 TEST_CASE("A node's line has its bar, rate, remaining time and metrics, as far as there is room", "[progress]") {
   CHECK(progress_line(half_done(), 120) ==
-        "train base               [##########..........]  50%  30 s left  10 steps/s  loss 2.346");
-  CHECK(progress_line(half_done(), 70) == "train base               [##########..........]  50%  30 s left");
-  CHECK(progress_line(half_done(), 10) == "train base");
+        "train base               [##########.........]  50%  30 s left  10 steps/s  loss 2.346");
+  CHECK(progress_line(half_done(), 79) == "train base        [######......]  50%  30 s left  10 steps/s  loss 2.346");
+  CHECK(progress_line(half_done(), 60) == "train base    [####....]  50%  30 s left  10 steps/s");
+  CHECK(progress_line(half_done(), 39) == "train ba [###...]  50%  30 s left");
+  CHECK(progress_line(half_done(), 10) == "train ba [");
+}
+
+TEST_CASE("The study's line stands under its nodes' and says what there is room for", "[progress]") {
+  const std::vector<std::string> parts = {"12 of 59 nodes", "11 computed", "1 found"};
+  CHECK(study_line(0.2, parts, 79) == "study             [##..........]  20%  12 of 59 nodes  11 computed  1 found");
+  CHECK(study_line(0.2, parts, 39) == "study    [#.....]  20%  12 of 59 nodes");
+  for (int width = 1; width < 200; ++width) {
+    CHECK(study_line(1, parts, width).size() <= static_cast<std::size_t>(width));
+    CHECK(progress_line(half_done(), width).size() <= static_cast<std::size_t>(width));
+  }
 }
 
 TEST_CASE("A slow node's rate is told the other way round; an unknown one not at all", "[progress]") {
@@ -89,7 +101,7 @@ TEST_CASE("A terminal's block is redrawn in place and taken away in the end", "[
     display->on_progress(some_node("base"), 1, 4, "steps", {{"loss", 1.5}});
     display->on_tick();
     const std::string first = paper.text();
-    CHECK_THAT(first, Catch::Contains("base                     [#####...............]  25%  loss 1.5\x1b[K\n"));
+    CHECK_THAT(first, Catch::Contains("base                  [####...........]  25%  loss 1.5\x1b[K\n"));
     CHECK_THAT(first, Catch::Contains("study"));
     display->on_tick();  // too early to draw again
     CHECK(paper.text() == first);
