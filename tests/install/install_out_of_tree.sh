@@ -47,4 +47,53 @@ for plugin in "${plugins[@]}"; do
   # Every library and symbol is found, as the loader sees it.
   if ldd -r "$plugin" 2>&1 | grep -E 'not found|undefined symbol'; then fail "$plugin does not load"; fi
 done
-echo "installed, and built ${#plugins[@]} plugins against it"
+
+# The installed host finds the plugin by its path, and its op is like any other.
+export HOME="$scratch" TERM=dumb
+unset XDG_CACHE_HOME COLONNADE_PLUGIN_PATH
+colonnade="$prefix/bin/colonnade"
+mkdir -p "$scratch/work/.colonnade" "$scratch/work/study"
+cd "$scratch/work"
+says() {
+  local wanted=$1
+  shift
+  "$@" >"$scratch/out" 2>&1 || fail "'$*' ended with $?: $(cat "$scratch/out")"
+  grep -qE -- "$wanted" "$scratch/out" || fail "'$*' does not say '$wanted': $(cat "$scratch/out")"
+}
+for where in "$scratch/build" "${plugins[0]}"; do
+  says '^median +1.2.0 +explicit +2 +ok' "$colonnade" plugin list --plugin "$where"
+  says '^median/median +table +scalar +The median of a column' "$colonnade" op --plugin "$where"
+  for name in median median/median; do
+    says '^median/median, version' "$colonnade" op "$name" --plugin "$where"
+    says '^column +string +"number" +which column' "$colonnade" op "$name" --plugin "$where"
+  done
+done
+says '"plugin": "median"' "$colonnade" op median --json --plugin "$scratch/build"
+says 'median/median +The median of a column' "$colonnade" plugin info median --plugin "$scratch/build"
+cat >study/study.lua <<'LUA'
+local col = require "colonnade"
+local numbers = col.numbers { of = { 3, 1, 2, 10 } }
+return col.study {
+  name = "medians",
+  arms = {
+    ["function"] = col.median { table = numbers, column = "number" },
+    method = numbers:median {},
+    full = col.op "median/median" { table = col.numbers { of = { 5, 4, 6 } } },
+  },
+  shared = { numbers = numbers },
+  files = { ["numbers.csv"] = numbers.table },
+}
+LUA
+says '^medians: 4 nodes, 0 found, 4 to compute' "$colonnade" plan study --plugin "$scratch/build"
+says '^4 nodes computed' "$colonnade" run study --plugin "$scratch/build"
+run=$(echo runs/medians-*)
+for line in '\| full +\| +5 ' '\| function +\| +2\.5' '\| method +\| +2\.5' '`median/median`: The median of a column of numbers' \
+  '\| column +\| number +\| number' 'files/numbers\\?\.csv'; do
+  grep -qE "$line" "$run/RESEARCH_REPORT.md" || fail "the report does not say '$line': $(cat "$run/RESEARCH_REPORT.md")"
+done
+[ "$(paste -sd' ' "$run/files/numbers.csv")" = 'number 3 1 2 10' ] || fail "files/numbers.csv holds $(cat "$run/files/numbers.csv")"
+says '^medians-.*: 4 identical' "$colonnade" replay last
+sed -i 's/numbers:median/numbers:medain/' study/study.lua
+if "$colonnade" run study --plugin "$scratch/build" >"$scratch/out" 2>&1; then fail "a misspelt method was accepted"; fi
+grep -qE "study/study.lua:7: .*medain.*did you mean 'median'" "$scratch/out" || fail "a misspelt method is answered with $(cat "$scratch/out")"
+echo "installed, and built ${#plugins[@]} plugins against it; the host that was installed runs them"
