@@ -1,7 +1,10 @@
-# SIGKILL of a worker, of the coordinator, and of both at random moments: the same command then gives the same results.
+# SIGKILL of workers, of the coordinator, and of both at random moments: the same command then gives the same results. A sample;
+# host_kills_exhaustive.sh does more.
 . "$(dirname "$0")/common/host.bash"
+. "$(dirname "$0")/common/lone_host.bash"
 . "$(dirname "$0")/common/small_study.bash"
 
+make_lone_host
 project=$(make_project kills)
 write_small_study "$project" 700
 start=$(date +%s%N)
@@ -11,9 +14,8 @@ copy_results "$project" "$scratch/reference"
 
 kill_workers() { pkill -KILL -f -- "--store=$project/" || true; }
 
-for round in $(seq 20); do
-  rm -rf "$project/.colonnade" "$project/runs"
-  mkdir -p "$project/.colonnade"
+for round in $(seq "${rounds:-6}"); do
+  rm -rf "$project/.colonnade/store" "$project/runs"
   (cd "$project" && exec "$COLONNADE" run study --plugin "$good_plugin" --workers 2) >"$scratch/killed" 2>&1 &
   coordinator=$!
   moment=$((RANDOM % (whole + 1)))

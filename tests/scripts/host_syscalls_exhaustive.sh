@@ -4,4 +4,4 @@
 
 command -v strace >/dev/null || { echo "skipped: strace is not installed"; exit 77; }
 strace -o /dev/null true 2>/dev/null || { echo "skipped: strace may not trace here"; exit 77; }
-sweep 1
+sweep

@@ -2,4 +2,4 @@
 . "$(dirname "$0")/common/host.bash"
 . "$(dirname "$0")/common/truncate.bash"
 
-truncate_sweep 700
+truncate_sweep 150

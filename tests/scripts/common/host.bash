@@ -37,18 +37,20 @@ run_folder() {
 }
 
 # The results that must not depend on what happened on the way: all of a run but its journal, its logs and what is measured.
+not_results=(journal.jsonl logs 'measured*' 'MEASURED*')
+
 copy_results() {
   rm -rf "$2"
   mkdir -p "$2"
-  (cd "$(run_folder "$1")" && tar cf - --exclude=journal.jsonl --exclude=logs --exclude='measured*' .) | tar xf - -C "$2"
+  (cd "$(run_folder "$1")" && tar cf - "${not_results[@]/#/--exclude=}" .) | tar xf - -C "$2"
 }
 
-# same_results PROJECT REFERENCE: REFERENCE is what copy_results wrote.
+# same_results PROJECT REFERENCE [WHEN]: REFERENCE is what copy_results wrote.
 same_results() {
-  copy_results "$1" "$scratch/results-now"
-  diff -r "$2" "$scratch/results-now" >"$scratch/difference" && return
-  head -50 "$scratch/difference" >&2
-  fail "the results in $1 differ from an undisturbed run's"
+  local difference
+  difference=$(diff -r "${not_results[@]/#/--exclude=}" "$2" "$(run_folder "$1")") && return
+  head -50 <<<"$difference" >&2
+  fail "${3:+$3: }the results in $1 differ from an undisturbed run's"
 }
 
 # No process of this project may be left: workers name its store, coordinators work in it.
