@@ -46,7 +46,7 @@ class LocalEvaluator final : public Evaluator {
         store_(store),
         observer_(observer),
         table_(options_, catalogue, store, observer),
-        results_(store, observer, table_),
+        results_(store, observer, table_, options_.cache_folder),
         dispatcher_(options_, table_, store),
         pool_(worker_command(options_, store), options_.log_folder),
         watch_(options_.heartbeat_timeout),

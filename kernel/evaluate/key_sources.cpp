@@ -15,9 +15,19 @@ KeySources make_key_sources(const Catalogue& catalogue, const std::filesystem::p
     if (known != code->end()) return known->second;
     return code->emplace(plugin, catalogue.code_of({plugin})).first->second;
   };
-  sources.path_content = [cache_folder](const std::string& path) { return hash_path(path, cache_folder); };
+  auto contents = std::make_shared<std::map<std::string, Hash>>();
+  sources.path_content = [cache_folder, contents](const std::string& path) {
+    const auto known = contents->find(path);
+    return known != contents->end() ? known->second
+                                    : contents->emplace(path, hash_path(path, cache_folder)).first->second;
+  };
   sources.schema = [&catalogue](const std::string& op) { return catalogue.find_op(op); };
   sources.machine = machine_identity();
+  return sources;
+}
+
+KeySources with_paths_as_they_are(KeySources sources, const std::filesystem::path& cache_folder) {
+  sources.path_content = [cache_folder](const std::string& path) { return hash_path(path, cache_folder); };
   return sources;
 }
 

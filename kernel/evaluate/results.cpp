@@ -27,16 +27,18 @@ void Results::publish() {
   }
 }
 
-// The op read its files after they were hashed: are they still the same? If not, the node has failed.
+// The op read its files after they were hashed, perhaps long after: are they still the same? If not, the node has
+// failed.
 bool Results::files_changed(Entry& entry) {
   const Node& node = *entry.node;
   const KeySources& sources = table_.key_sources();
   if (paths_in(*node.schema, node.params, sources).empty()) return false;
   std::set<std::string> plugins;
-  const Json now = key_params(*node.schema, node.params, sources, plugins);
+  const KeySources fresh = with_paths_as_they_are(sources, cache_folder_);
+  const Json now = key_params(*node.schema, node.params, fresh, plugins);
   const auto differences = compare_keys(entry.key->record.at("params"), now);
   if (differences.empty()) return false;
-  table_.fail(entry, fmt::format("op {}: what its parameter '{}' names changed while it ran; run again",
+  table_.fail(entry, fmt::format("op {}: what its parameter '{}' names changed during this run; run again",
                                  node.schema->id(), differences.front().part));
   return true;
 }

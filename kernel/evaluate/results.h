@@ -1,5 +1,7 @@
 #pragma once
 
+#include <filesystem>
+#include <utility>
 #include <vector>
 
 #include "kernel/evaluate/node_table.h"
@@ -9,8 +11,8 @@ namespace colonnade::host {
 // What becomes of a worker's answers: traces in the store, nodes settled, the observer told.
 class Results {
  public:
-  Results(Store& store, EvaluationObserver& observer, NodeTable& table)
-      : store_(store), observer_(observer), table_(table) {}
+  Results(Store& store, EvaluationObserver& observer, NodeTable& table, std::filesystem::path cache_folder)
+      : store_(store), observer_(observer), table_(table), cache_folder_(std::move(cache_folder)) {}
 
   // "done": the node is computed, unless what it read has changed meanwhile or its value is not what was recorded.
   void finish(Entry& entry, const Json& message);
@@ -33,7 +35,8 @@ class Results {
   Store& store_;
   EvaluationObserver& observer_;
   NodeTable& table_;
-  std::vector<Finished> finished_;  // computed, their traces not committed yet
+  std::filesystem::path cache_folder_;  // of path hashes
+  std::vector<Finished> finished_;      // computed, their traces not committed yet
 };
 
 }  // namespace colonnade::host

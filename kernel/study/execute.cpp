@@ -21,12 +21,19 @@ namespace {
 constexpr const char* first_result = "comprehensive_results.json";
 constexpr const char* first_report = "RESEARCH_REPORT.md";
 
+// Enough to say which plugins a node names: what its paths hold makes no difference to that.
+KeySources plugin_sources(const Catalogue& catalogue) {
+  KeySources sources = make_key_sources(catalogue, {});
+  sources.path_content = [](const std::string&) { return Hash(); };
+  return sources;
+}
+
 // Keeps the nodes that were requested and notes code that the lock does not know.
 class Requested {
  public:
   Requested(const PreparedStudy& prepared, Recorder& recorder)
       : catalogue_(*prepared.catalogue),
-        sources_(make_key_sources(*prepared.catalogue, prepared.project.cache_folder())),
+        sources_(plugin_sources(*prepared.catalogue)),
         recorder_(recorder),
         locked_(plugins_of(template_nodes(prepared.study->description()), sources_)) {}
 

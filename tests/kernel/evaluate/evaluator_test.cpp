@@ -171,10 +171,27 @@ TEST_CASE("A file that changes while its op runs fails the node", "[evaluator]")
   const NodeRef size = bench.node("size_of", {{"file", file.string()}, {"ms", 300}});
   bench.recorder.on_sign = [&] { write_bytes(file, "three"); };
   bench.evaluate({size});
-  CHECK(bench.failure(size) == "op probe/size_of: what its parameter 'file' names changed while it ran; run again");
+  CHECK(bench.failure(size) == "op probe/size_of: what its parameter 'file' names changed during this run; run again");
   bench.restart();
   bench.evaluate({size});
   CHECK(bench.value(size) == 5);
+}
+
+TEST_CASE("A run means the contents that a file had when it was first asked for", "[evaluator]") {
+  Bench bench;
+  const std::filesystem::path file = bench.folder() / "input.txt";
+  write_bytes(file, "one");
+  const NodeRef before = bench.node("size_of", {{"file", file.string()}});
+  bench.evaluate({before});
+  CHECK(bench.value(before) == 3);
+  write_bytes(file, "three");
+  const NodeRef after = bench.node("size_of", {{"file", file.string()}, {"ms", 1}});
+  bench.evaluate({after});
+  CHECK(bench.failure(after) == "op probe/size_of: what its parameter 'file' names changed during this run; run again");
+  bench.restart();
+  bench.evaluate({before, after});
+  CHECK(bench.value(before) == 5);
+  CHECK(bench.value(after) == 5);
 }
 
 TEST_CASE("A file that is not there fails its node only", "[evaluator]") {
