@@ -92,6 +92,7 @@ class FileJournal : public Journal {
     contents_ = parse(read_all(fd_.number(), file_), file_);
     if (::ftruncate(fd_.number(), static_cast<off_t>(contents_.whole_bytes)) != 0)
       throw_file_error("cut off the torn end of", file_, errno);
+    size_ = contents_.whole_bytes;
   }
 
   const JournalContents& contents() const override { return contents_; }
@@ -103,7 +104,14 @@ class FileJournal : public Journal {
 
   void commit() override {
     if (pending_.empty()) return;
-    write_all(fd_.number(), pending_.data(), pending_.size(), file_);
+    try {
+      write_all(fd_.number(), pending_.data(), pending_.size(), file_);
+    } catch (const Error&) {
+      // Half a line would spoil the next one, should writing succeed later.
+      [[maybe_unused]] const int ignored = ::ftruncate(fd_.number(), static_cast<off_t>(size_));
+      throw;
+    }
+    size_ += pending_.size();
     pending_.clear();
     if (::fdatasync(fd_.number()) != 0) throw_file_error("sync", file_, errno);
   }
@@ -122,6 +130,7 @@ class FileJournal : public Journal {
   fs::path file_;
   FileDescriptor fd_;
   JournalContents contents_;
+  std::uint64_t size_ = 0;  // of the file, up to its last whole line
   std::string pending_;
 };
 
