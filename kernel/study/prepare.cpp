@@ -46,6 +46,7 @@ EvaluatorOptions PreparedStudy::evaluator_options(const std::filesystem::path& l
   options.environment = environment;
   options.trust_versions = trust_versions;
   options.retries = host.retries;
+  options.checkpoint_seconds = host.checkpoint_seconds;
   options.log_folder = log_folder;
   options.cache_folder = project.cache_folder();
   return options;

@@ -22,8 +22,9 @@ constexpr const char* profiles_key = "profiles";
 constexpr const char* command_line = "--set";
 constexpr std::string_view instead_of = ", instead of ";
 constexpr int most_threads = 1024;
-const std::vector<std::string> reserved = {"threads", "workers", "device",  "simd",
-                                           "retries", "seeds",   "plugins", "visualization"};
+constexpr double default_checkpoint_seconds = 10;
+const std::vector<std::string> reserved = {
+    "threads", "workers", "device", "simd", "retries", "seeds", "plugins", "visualization", "checkpoint_seconds"};
 
 std::string first_part(const std::string& dotted) {
   return dotted.substr(0, dotted.find('.'));
@@ -168,6 +169,13 @@ int read_count(const Settings& settings, const std::string& name, int low, int h
   return value->get<int>();
 }
 
+double read_seconds(const Settings& settings, const std::string& name, double fallback) {
+  const Json* value = find_setting(settings.values, name);
+  if (!value) return fallback;
+  if (!value->is_number() || *value < 0) refuse_value(settings, name, "seconds, at least 0");
+  return value->get<double>();
+}
+
 std::string read_choice(const Settings& settings, const std::string& name, const std::vector<std::string>& choices) {
   const Json* value = find_setting(settings.values, name);
   if (!value) return choices.front();
@@ -272,6 +280,7 @@ HostSettings host_settings(const Settings& settings) {
   host.device = read_choice(settings, "device", {"cpu", "auto", "cuda"});
   host.simd = read_choice(settings, "simd", {"portable", "native"});
   host.retries = read_count(settings, "retries", 0, most_threads, 1);
+  host.checkpoint_seconds = read_seconds(settings, "checkpoint_seconds", default_checkpoint_seconds);
   host.seeds = read_seeds(settings);
   if (const Json* draw = find_setting(settings.values, "visualization")) {
     if (!draw->is_boolean()) refuse_value(settings, "visualization", "true, false");

@@ -16,6 +16,7 @@ struct HostSettings {
   std::string device = "cpu";
   std::string simd = "portable";
   int retries = 1;
+  double checkpoint_seconds = 10;  // how often a long op saves its state
   bool visualization = true;
   std::vector<std::uint64_t> seeds;            // empty: the study's own
   std::vector<std::filesystem::path> plugins;  // absolute

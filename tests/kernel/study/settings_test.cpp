@@ -103,6 +103,7 @@ TEST_CASE("mistakes in settings name where they are and what is allowed") {
   CHECK(study.error("", {".a=1"}) == "--set .a: no name of a setting");
   CHECK(study.error("", {"threads=0"}) == "--set: threads = 0; allowed: an integer from 1 to 1024");
   CHECK(study.error("", {"device=gpu"}) == "--set: device = \"gpu\"; allowed: cpu, auto, cuda");
+  CHECK(study.error("", {"checkpoint_seconds=-1"}) == "--set: checkpoint_seconds = -1; allowed: seconds, at least 0");
   CHECK(study.error("", {"visualization=1"}) == "--set: visualization = 1; allowed: true, false");
   CHECK_THAT(study.error("", {"seeds=[1, 1]"}), Contains("a list of different integers of at least 0"));
   const Study none("");
@@ -124,6 +125,7 @@ TEST_CASE("the host's own settings are checked and have defaults") {
   CHECK(host.seeds == std::vector<std::uint64_t>{0, 1, 2});
   CHECK(host.simd == "portable");
   CHECK(host.retries == 1);
+  CHECK(host.checkpoint_seconds == 10);
   CHECK(host.visualization);
   REQUIRE(host.plugins.size() == 1);
   CHECK(host.plugins[0] == std::filesystem::canonical(study.path()) / "mine");
