@@ -1,0 +1,16 @@
+#include "architecture.h"
+#include "colonnade/colonnade.h"
+#include "ops.h"
+
+namespace colonnade::clip {
+namespace {
+
+void register_plugin(Registrar& registrar) {
+  register_architecture(registrar, std::make_shared<const Clip>());
+  declare_models(registrar);
+}
+
+}  // namespace
+}  // namespace colonnade::clip
+
+COLONNADE_PLUGIN(colonnade::clip::register_plugin);
