@@ -11,13 +11,9 @@ constexpr const char* default_sites = "kind:linear,kind:conv1d,*norm*";
 
 Value attach_ia3(OpContext& context) {
   const Model source = Model::from_field(context.input("model"));
-  const auto names =
-      selected_names(context.has_param("sites") ? select_sites(source, context.param<std::string>("sites"))
-                                                : select_present_sites(source, default_sites));
+  const auto names = selected_names(chosen_sites(context, source, default_sites));
   Model model = source.mutable_copy(names);
-  if (context.param<bool>("freeze")) {
-    for (const SiteSpec& site : model.sites()) model.set_site_trainable(site.name, false);
-  }
+  if (context.param<bool>("freeze")) model.set_sites_trainable(false);
   for (const std::string& name : names) model.attach(name, make_ia3(model.site(name), model.dtype()));
   Value value;
   value.fields["model"] = model.to_field();

@@ -11,15 +11,11 @@ constexpr const char* default_sites = "kind:linear,kind:conv1d";
 
 Value attach_lora(OpContext& context) {
   const Model source = Model::from_field(context.input("model"));
-  const auto names =
-      selected_names(context.has_param("sites") ? select_sites(source, context.param<std::string>("sites"))
-                                                : select_present_sites(source, default_sites));
+  const auto names = selected_names(chosen_sites(context, source, default_sites));
   const LoraOptions options{context.param<std::int64_t>("rank"), context.param<double>("alpha"),
                             context.param<double>("dropout"), context.param<bool>("rank_stabilised")};
   Model model = source.mutable_copy(names);
-  if (context.param<bool>("freeze")) {
-    for (const SiteSpec& site : model.sites()) model.set_site_trainable(site.name, false);
-  }
+  if (context.param<bool>("freeze")) model.set_sites_trainable(false);
   for (const std::string& name : names) {
     const SiteSpec& site = model.site(name);
     if (site.kind == SiteKind::vector) {

@@ -40,8 +40,7 @@ Value attach_masks(OpContext& context) {
                 "the model has a learned mask already, at site '" + masks.front()->site().name +
                     "'; fold it with `harden` before others are attached, or choose all sites at once");
   }
-  const auto selection = context.has_param("sites") ? select_sites(source, context.param<std::string>("sites"))
-                                                    : select_present_sites(source, default_masked_sites);
+  const auto selection = chosen_sites(context, source, default_masked_sites);
   const MaskOptions options = mask_options(context);
   const BudgetOptions budget = budget_options(context);
   const double initial = context.param<double>("initial_logit");

@@ -80,18 +80,13 @@ std::vector<Batch> calibration_batches(const Tokens& text, std::int64_t tokens, 
                                       std::to_string(length) + " needs at least " + std::to_string(length + 1));
   }
   const std::int64_t windows = std::min(available, (tokens + length - 1) / length);
-  Tensor all = to_tensor(text.ids);
   std::vector<Batch> batches;
   for (std::int64_t first = 0; first < windows; first += windows_at_once) {
-    std::vector<Tensor> rows;
+    std::vector<std::int64_t> starts;
     for (std::int64_t i = first; i < std::min(windows, first + windows_at_once); ++i) {
-      rows.push_back(all.narrow(0, i * available / windows * length, length + 1));
+      starts.push_back(i * available / windows * length);
     }
-    Tensor window = at::stack(rows).to(at::kLong);
-    Batch batch;
-    batch.tensors["ids"] = window.narrow(1, 0, length).contiguous();
-    batch.tensors["targets"] = window.narrow(1, 1, length).contiguous();
-    batches.push_back(std::move(batch));
+    batches.push_back(window_batch(text, starts, length));
   }
   return batches;
 }

@@ -96,8 +96,7 @@ std::vector<Target> make_targets(const OpContext& context, const Model& model,
 Value mask_fixed(OpContext& context) {
   at::NoGradGuard guard;
   const Model source = Model::from_field(context.input("model"));
-  const auto selection = context.has_param("sites") ? select_sites(source, context.param<std::string>("sites"))
-                                                    : select_present_sites(source, default_masked_sites);
+  const auto selection = chosen_sites(context, source, default_masked_sites);
   const auto names = selected_names(selection);
   const auto batches = calibration_of(context);
   std::map<std::string, Tensor> norms;

@@ -79,8 +79,7 @@ std::vector<Scored> score_by_masks(OpContext& context, const Model& model, const
 }
 
 std::vector<Scored> score_by_weights(OpContext& context, const Model& model, const std::string& method) {
-  const auto selection = context.has_param("sites") ? select_sites(model, context.param<std::string>("sites"))
-                                                    : select_present_sites(model, default_scored_sites);
+  const auto selection = chosen_sites(context, model, default_scored_sites);
   std::map<std::string, Tensor> gradients;
   if (method == "gradient") {
     const auto batches = calibration_of(context);

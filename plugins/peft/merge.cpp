@@ -65,9 +65,7 @@ Value merge_adapters(OpContext& context) {
   for (const std::string& plugin : before) {
     if (!after.contains(plugin)) model.remove_hooks(plugin + "/");
   }
-  if (context.param<bool>("trainable")) {
-    for (const SiteSpec& site : model.sites()) model.set_site_trainable(site.name, true);
-  }
+  if (context.param<bool>("trainable")) model.set_sites_trainable(true);
   Value value;
   value.fields["model"] = model.to_field();
   value.fields["report"] = to_field(report);

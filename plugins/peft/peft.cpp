@@ -195,12 +195,12 @@ Value allocate_adapters(OpContext& context) {
   const auto allotted = allot(candidates_for(context, source, names, scores), rule);
 
   Model frozen = source.mutable_copy(std::vector<std::string>{});
-  for (const SiteSpec& site : frozen.sites()) frozen.set_site_trainable(site.name, false);
+  frozen.set_sites_trainable(false);
   frozen.set_adapters_trainable(false);
   Field field = apply(context, "strong", joined(allotted, Choice::strong), frozen.to_field());
   field = apply(context, "light", joined(allotted, Choice::light), field);
   Model model = Model::from_field(field);
-  for (const SiteSpec& site : model.sites()) model.set_site_trainable(site.name, false);
+  model.set_sites_trainable(false);
 
   const Labels labels{short_name(context.recipe_param("strong")), short_name(context.recipe_param("light"))};
   const Model::Counts counts = model.counts();

@@ -26,14 +26,13 @@ std::optional<double> ratio_error(const std::vector<double>& means, const std::v
 }
 
 // Scores `rows` windows that start at `first` and are `length` tokens long (without the token they start from).
-void score_windows(const Model& model, const Tensor& ids, std::int64_t first, std::int64_t rows, std::int64_t length,
-                   TextScore& score) {
-  Tensor inputs = ids.narrow(0, first, rows * length).reshape({rows, length});
-  Tensor targets = ids.narrow(0, first + 1, rows * length).reshape({rows, length});
-  Batch batch;
-  batch.tensors["ids"] = inputs.to(at::kLong);
+void score_windows(const Model& model, const Tokens& tokens, std::int64_t first, std::int64_t rows,
+                   std::int64_t length, TextScore& score) {
+  std::vector<std::int64_t> starts;
+  for (std::int64_t row = 0; row < rows; ++row) starts.push_back(first + row * length);
+  const Batch batch = window_batch(tokens, starts, length);
   Tensor logits = model.forward(batch).to(at::kDouble);
-  Tensor wanted = targets.to(at::kLong);
+  const Tensor& wanted = batch.at("targets");
   Tensor nats = at::logsumexp(logits, -1) - logits.gather(-1, wanted.unsqueeze(-1)).squeeze(-1);
   if (!at::isfinite(nats).all().item<bool>()) {
     throw Error(ErrorKind::input,
@@ -67,14 +66,13 @@ TextScore score_text(const Model& model, const Tokens& tokens, std::int64_t leng
                      const std::function<void(std::int64_t done, std::int64_t total)>& progress) {
   at::NoGradGuard guard;
   TextScore score;
-  const Tensor ids = to_tensor(tokens.ids);
   const std::int64_t scored = tokens.count() - 1;
   const std::int64_t whole = scored / length;
   for (std::int64_t window = 0; window < whole; window += batch) {
-    score_windows(model, ids, window * length, std::min(batch, whole - window), length, score);
+    score_windows(model, tokens, window * length, std::min(batch, whole - window), length, score);
     progress(score.tokens, scored);
   }
-  if (scored % length > 0) score_windows(model, ids, whole * length, 1, scored % length, score);
+  if (scored % length > 0) score_windows(model, tokens, whole * length, 1, scored % length, score);
   progress(scored, scored);
   score.nats /= static_cast<double>(score.tokens);
   score.accuracy /= static_cast<double>(score.tokens);

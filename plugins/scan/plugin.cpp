@@ -17,19 +17,30 @@ constexpr double kPercent = 100;
 
 constexpr const char* kDefinition =
     "Orders a model's variables so that correlated ones lie side by side, and folds the order into the weights.\n"
-    "Variables h of the chosen axis are collected while `tokens` tokens pass through the model (channels: the state averaged over "
-    "its N entries; state: averaged over the channels; model: the residual stream after each block). With Σ_ij = E[(h_i − μ_i)"
-    "(h_j − μ_j)] and its correlations ρ, Cost(i, j) = 1 − |ρ_ij|, and π is the cheapest open path through all variables found. "
-    "New variable k is old variable π(k), in every weight, mask, reference, low-rank factor, adapter and optimizer state that "
+    "Variables h of the chosen axis are collected while `tokens` tokens pass through the model (channels: the state "
+    "averaged over "
+    "its N entries; state: averaged over the channels; model: the residual stream after each block). With Σ_ij = "
+    "E[(h_i − μ_i)"
+    "(h_j − μ_j)] and its correlations ρ, Cost(i, j) = 1 − |ρ_ij|, and π is the cheapest open path through all "
+    "variables found. "
+    "New variable k is old variable π(k), in every weight, mask, reference, low-rank factor, adapter and optimizer "
+    "state that "
     "follows the axis. A variable that never changes has ρ = 0 and is counted in the report.\n"
-    "The permutation is an exact symmetry: by itself it changes neither loss nor FLOPs. It is worth something to partners that "
-    "depend on order: masks by block or N:M, compaction, locality. Controls: order = \"identity\", \"random\", and \"mask\", whose "
+    "The permutation is an exact symmetry: by itself it changes neither loss nor FLOPs. It is worth something to "
+    "partners that "
+    "depend on order: masks by block or N:M, compaction, locality. Controls: order = \"identity\", \"random\", and "
+    "\"mask\", whose "
     "cost is the share of mask elements in which two variables differ (correlation knows nothing of zeros).\n"
-    "Solvers: nearest (nearest neighbour from every start), anneal (simulated annealing), two_opt (2-opt and Or-opt), exact "
+    "Solvers: nearest (nearest neighbour from every start), anneal (simulated annealing), two_opt (2-opt and Or-opt), "
+    "exact "
     "(Held and Karp, up to 16 variables), best (all of them). The lower bound is a 1-tree's by Held and Karp's ascent.";
 
-double percent_below(double before, double after) { return before > 0 ? kPercent * (before - after) / before : 0; }
-double percent_above(double bound, double cost) { return bound > 0 ? kPercent * (cost - bound) / bound : 0; }
+double percent_below(double before, double after) {
+  return before > 0 ? kPercent * (before - after) / before : 0;
+}
+double percent_above(double bound, double cost) {
+  return bound > 0 ? kPercent * (cost - bound) / bound : 0;
+}
 
 Table report_table(const std::vector<FoundOrder>& orders) {
   Table table;
@@ -42,8 +53,8 @@ Table report_table(const std::vector<FoundOrder>& orders) {
   table.add_column("proven_cheapest", "bool");
   for (const FoundOrder& found : orders) {
     table.add_row({found.symmetry.name, found.symmetry.size, found.cost_before, found.cost_after, found.lower_bound,
-                   percent_below(found.cost_before, found.cost_after), percent_above(found.lower_bound, found.cost_after),
-                   found.constants, found.exact});
+                   percent_below(found.cost_before, found.cost_after),
+                   percent_above(found.lower_bound, found.cost_after), found.constants, found.exact});
   }
   return table;
 }
@@ -60,10 +71,12 @@ Tensor stacked(const std::vector<FoundOrder>& orders, bool inverse) {
   return rows;
 }
 
-Batch window_batch(const Tokens& tokens, std::int64_t length, std::int64_t first_window, std::int64_t windows) {
-  Tensor ids = to_tensor(tokens.ids).narrow(0, first_window * length, windows * length).to(at::kLong).reshape({windows, length});
+// Windows side by side, without targets: nothing is scored.
+Batch reading_batch(const Tokens& tokens, std::int64_t length, std::int64_t first_window, std::int64_t windows) {
+  std::vector<std::int64_t> starts;
+  for (std::int64_t i = 0; i < windows; ++i) starts.push_back((first_window + i) * length);
   Batch batch;
-  batch.tensors["ids"] = ids;
+  batch.tensors["ids"] = token_windows(tokens, starts, length);
   return batch;
 }
 
@@ -78,30 +91,38 @@ Value order_variables(OpContext& context) {
   const std::int64_t windows = std::min(context.param<std::int64_t>("tokens"), tokens.count()) / length;
   if (windows == 0) {
     throw Error(ErrorKind::input, "scan: " + std::to_string(tokens.count()) + " tokens of data and tokens = " +
-                                      std::to_string(context.param<std::int64_t>("tokens")) + " give no window of length " + std::to_string(length));
+                                      std::to_string(context.param<std::int64_t>("tokens")) +
+                                      " give no window of length " + std::to_string(length));
   }
   const std::int64_t batches = (windows + kBatch - 1) / kBatch;
   const auto orders = find_orders(
       source, options, context.random(), batches,
-      [&](std::int64_t index) { return window_batch(tokens, length, index * kBatch, std::min(kBatch, windows - index * kBatch)); },
+      [&](std::int64_t index) {
+        return reading_batch(tokens, length, index * kBatch, std::min(kBatch, windows - index * kBatch));
+      },
       [&](std::int64_t done) { context.progress(done, batches, "batches"); });
   Model model = source.mutable_copy();
   for (const FoundOrder& found : orders) {
     permute(model, found.symmetry, order_tensor(found.order));
-    if (found.constants > 0) context.log(found.symmetry.name + ": " + std::to_string(found.constants) + " variables never change");
+    if (found.constants > 0)
+      context.log(found.symmetry.name + ": " + std::to_string(found.constants) + " variables never change");
   }
   if (context.has_param("update_every")) {
-    model.add_hook(make_update_hook(options, context.param<std::int64_t>("update_every"), std::max<std::int64_t>(1, batches)));
+    model.add_hook(
+        make_update_hook(options, context.param<std::int64_t>("update_every"), std::max<std::int64_t>(1, batches)));
   }
-  const double before = std::accumulate(orders.begin(), orders.end(), 0.0, [](double sum, const auto& found) { return sum + found.cost_before; });
-  const double after = std::accumulate(orders.begin(), orders.end(), 0.0, [](double sum, const auto& found) { return sum + found.cost_after; });
+  const double before = std::accumulate(orders.begin(), orders.end(), 0.0,
+                                        [](double sum, const auto& found) { return sum + found.cost_before; });
+  const double after = std::accumulate(orders.begin(), orders.end(), 0.0,
+                                       [](double sum, const auto& found) { return sum + found.cost_after; });
   context.log("path cost " + std::to_string(before) + " -> " + std::to_string(after));
   Value value;
   value.fields["model"] = model.to_field();
   value.fields["report"] = to_field(report_table(orders));
   value.fields["order"] = tensor_field(to_blob(stacked(orders, false)));
   value.fields["order_inverse"] = tensor_field(to_blob(stacked(orders, true)));
-  value.fields["reduction"] = to_field(Scalar{percent_below(before, after), static_cast<std::int64_t>(orders.size()), {}, "%", Better::higher, {}});
+  value.fields["reduction"] = to_field(
+      Scalar{percent_below(before, after), static_cast<std::int64_t>(orders.size()), {}, "%", Better::higher, {}});
   return value;
 }
 
@@ -115,16 +136,23 @@ void register_plugin(Registrar& registrar) {
       .input("data", "tokens", "what passes through the model")
       .output("model", "model", "the same function with its variables in the new order")
       .output("report", "table", "cost before and after, bound, by symmetry")
-      .output("order", "tensor", "the orders, a row a symmetry: new variable k is old variable order[k]; -1 fills short rows")
+      .output("order", "tensor",
+              "the orders, a row a symmetry: new variable k is old variable order[k]; -1 fills short rows")
       .output("order_inverse", "tensor", "their inverses")
       .output("reduction", "scalar", "by how much the path cost fell, over all symmetries")
-      .param(text("axis", "which variables: an axis of the model's symmetries, such as channels, state, model").fall_back("channels"))
-      .param(choice("order", {"correlation", "identity", "random", "mask"}, "by what they are ordered").fall_back("correlation"))
-      .param(choice("solver", {"best", "nearest", "anneal", "two_opt", "exact"}, "how the path is found").fall_back("best"))
-      .param(choice("pool", {"token", "sequence"}, "what a sample is: a token's variables, or a sequence's mean").fall_back("token"))
+      .param(text("axis", "which variables: an axis of the model's symmetries, such as channels, state, model")
+                 .fall_back("channels"))
+      .param(choice("order", {"correlation", "identity", "random", "mask"}, "by what they are ordered")
+                 .fall_back("correlation"))
+      .param(choice("solver", {"best", "nearest", "anneal", "two_opt", "exact"}, "how the path is found")
+                 .fall_back("best"))
+      .param(choice("pool", {"token", "sequence"}, "what a sample is: a token's variables, or a sequence's mean")
+                 .fall_back("token"))
       .param(integer("tokens", "tokens passed through the model").range(2, std::nullopt).fall_back(16384))
       .param(integer("length", "tokens in a sequence").range(1, std::nullopt).fall_back(256))
-      .param(integer("update_every", "order anew after so many steps of every training that follows").range(1, std::nullopt).optional())
+      .param(integer("update_every", "order anew after so many steps of every training that follows")
+                 .range(1, std::nullopt)
+                 .optional())
       .run(order_variables);
 }
 

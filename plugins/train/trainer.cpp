@@ -89,19 +89,6 @@ double learning_rate_at(const TrainOptions& options, std::int64_t step) {
   return options.learning_rate * (options.final_fraction + (1 - options.final_fraction) * cosine);
 }
 
-Batch window_batch(const Tokens& tokens, const std::vector<std::int64_t>& starts, std::int64_t length) {
-  const auto rows = static_cast<std::int64_t>(starts.size());
-  Tensor all = to_tensor(tokens.ids);
-  std::vector<Tensor> windows;
-  windows.reserve(starts.size());
-  for (const std::int64_t start : starts) windows.push_back(all.narrow(0, start, length + 1));
-  Tensor window = at::stack(windows).to(at::kLong).reshape({rows, length + 1});
-  Batch batch;
-  batch.tensors["ids"] = window.narrow(1, 0, length).contiguous();
-  batch.tensors["targets"] = window.narrow(1, 1, length).contiguous();
-  return batch;
-}
-
 double evaluate_nats(const Model& model, const Tokens& tokens, std::int64_t length, std::int64_t windows,
                      std::int64_t batch) {
   at::NoGradGuard guard;

@@ -32,9 +32,6 @@ struct TrainOptions {
 // Steps count from 0.
 double learning_rate_at(const TrainOptions& options, std::int64_t step);
 
-// Windows of length + 1 tokens: ids are the first `length`, targets the last. `starts` [B].
-Batch window_batch(const Tokens& tokens, const std::vector<std::int64_t>& starts, std::int64_t length);
-
 // Mean nats over `windows` windows spread evenly over the tokens: the same ones at every call.
 double evaluate_nats(const Model& model, const Tokens& tokens, std::int64_t length, std::int64_t windows,
                      std::int64_t batch);

@@ -17,6 +17,10 @@ std::vector<std::string> site_names(const std::vector<SiteSpec>& sites) {
   return names;
 }
 
+void own(Tensor& tensor) {
+  if (tensor.defined()) tensor = tensor.detach().clone();
+}
+
 // "plugin/type@format" is of "plugin/type" and of "plugin/".
 bool is_of_type(const std::string& stored, const std::string& wanted) {
   if (!stored.starts_with(wanted)) return false;
@@ -24,12 +28,6 @@ bool is_of_type(const std::string& stored, const std::string& wanted) {
 }
 
 }  // namespace
-
-const Tensor& Batch::at(const std::string& name) const {
-  const auto found = tensors.find(name);
-  if (found == tensors.end()) throw Error(ErrorKind::input, "the batch has no '" + name + "'");
-  return found->second;
-}
 
 Tensor Architecture::loss(SiteRunner& run, const Json& configuration, const Batch& batch) const {
   Tensor logits = forward(run, configuration, batch);
@@ -53,6 +51,34 @@ Model::Model(std::shared_ptr<const Architecture> architecture, Json configuratio
   trainable_.assign(weights_.size(), true);
   writable_.assign(weights_.size(), true);
   structure_ = std::move(structure);
+}
+
+// Adapters and hooks are changed through pointers, which a copy must not share.
+Model::Model(const Model& other)
+    : architecture_(other.architecture_),
+      configuration_(other.configuration_),
+      structure_(other.structure_),
+      weights_(other.weights_),
+      trainable_(other.trainable_),
+      writable_(other.weights_.size(), false),
+      adapters_(other.adapters_) {
+  for (AttachedAdapter& attached : adapters_) attached.adapter = attached.adapter->clone();
+  for (const auto& hook : other.hooks_) {
+    hooks_.push_back(hook->clone());
+    for (auto& [name, tensor] : hooks_.back()->tensors()) own(tensor);
+  }
+}
+
+Model& Model::operator=(Model other) noexcept {
+  architecture_ = std::move(other.architecture_);
+  configuration_ = std::move(other.configuration_);
+  structure_ = std::move(other.structure_);
+  weights_ = std::move(other.weights_);
+  trainable_ = std::move(other.trainable_);
+  writable_ = std::move(other.writable_);
+  adapters_ = std::move(other.adapters_);
+  hooks_ = std::move(other.hooks_);
+  return *this;
 }
 
 const SiteSpec& Model::site(const std::string& name) const {
@@ -118,11 +144,7 @@ Model Model::mutable_copy() const {
 }
 
 Model Model::mutable_copy(const std::vector<std::string>& sites) const {
-  const auto own = [](Tensor& tensor) {
-    if (tensor.defined()) tensor = tensor.detach().clone();
-  };
   Model copy = *this;
-  copy.writable_.assign(weights_.size(), false);
   const std::set<std::string> wanted(sites.begin(), sites.end());
   for (const std::string& name : wanted) {
     site(name);
@@ -136,14 +158,7 @@ Model Model::mutable_copy(const std::vector<std::string>& sites) const {
   }
   for (AttachedAdapter& attached : copy.adapters_) {
     if (!wanted.contains(attached.site)) continue;
-    std::shared_ptr<Adapter> adapter = attached.adapter->clone();
-    for (auto& [name, entry] : adapter->tensors()) own(entry.tensor);
-    attached.adapter = std::move(adapter);
-  }
-  for (auto& hook : copy.hooks_) {
-    std::shared_ptr<Hook> cloned = hook->clone();
-    for (auto& [name, tensor] : cloned->tensors()) own(tensor);
-    hook = std::move(cloned);
+    for (auto& [name, entry] : attached.adapter->tensors()) own(entry.tensor);
   }
   return copy;
 }
@@ -195,6 +210,10 @@ void Model::set_site_trainable(const std::string& name, bool trainable) {
   trainable_[structure_->by_name.at(name)] = trainable;
 }
 
+void Model::set_sites_trainable(bool trainable) {
+  trainable_.assign(weights_.size(), trainable);
+}
+
 void Model::set_adapters_trainable(bool trainable) {
   for (AttachedAdapter& attached : adapters_) attached.trainable = trainable;
 }
@@ -240,11 +259,11 @@ Model::Counts Model::counts() const {
     if (weight.rank() > 0) counts.nonzero += weight.u.numel() + weight.v.numel();
   }
   for (const AttachedAdapter& attached : adapters_) {
-    if (attached.adapter->hard_mask().defined()) continue;  // a mask decides about weights, it is none
+    const bool decides = attached.adapter->hard_mask().defined();
     for (const auto& [name, entry] : attached.adapter->tensors()) {
       if (!entry.trainable) continue;
       counts.all += entry.tensor.numel();
-      counts.nonzero += at::count_nonzero(entry.tensor).item<std::int64_t>();
+      if (!decides) counts.nonzero += at::count_nonzero(entry.tensor).item<std::int64_t>();
     }
   }
   for (const Parameter& parameter : const_cast<Model*>(this)->parameters()) {

@@ -206,6 +206,11 @@ std::vector<SelectedSite> select_present_sites(const Model& model, const std::st
   return select(model, selector, false);
 }
 
+std::vector<SelectedSite> chosen_sites(const OpContext& context, const Model& model, const std::string& fallback) {
+  if (!context.has_param("sites")) return select_present_sites(model, fallback);
+  return select_sites(model, context.param<std::string>("sites"));
+}
+
 std::vector<std::string> selected_names(const std::vector<SelectedSite>& selection) {
   std::vector<std::string> names;
   for (const SelectedSite& site : selection) names.push_back(site.name);

@@ -39,19 +39,6 @@ TEST_CASE("schedules of one step and warm-ups longer than the training are defin
   CHECK(learning_rate_at(options("cosine", 3, 8), 2) == Approx(0.3));
 }
 
-TEST_CASE("windows hold ids and the tokens that follow them") {
-  const Tokens text = small::text(50);
-  const Batch batch = window_batch(text, {0, 41, 7}, 8);
-  REQUIRE(batch.at("ids").sizes() == at::IntArrayRef({3, 8}));
-  const std::int64_t starts[] = {0, 41, 7};
-  for (std::int64_t row = 0; row < 3; ++row) {
-    for (std::int64_t i = 0; i < 8; ++i) {
-      CHECK(batch.at("ids")[row][i].item<std::int64_t>() == text.id(starts[row] + i));
-      CHECK(batch.at("targets")[row][i].item<std::int64_t>() == text.id(starts[row] + i + 1));
-    }
-  }
-}
-
 TEST_CASE("an evaluation is the mean over windows spread over the whole text, whatever the batch") {
   const Model model = small::make();
   const Tokens text = small::text(100);

@@ -247,6 +247,36 @@ TEST_CASE("only the sites that were asked for can be written, with their adapter
   CHECK_THROWS_AS(stored.writable(site_name), std::logic_error);
 }
 
+TEST_CASE("a plain copy cannot be written, and neither it nor its original reaches the other's adapters and hooks") {
+  Model model = rich_model();
+  const auto before = model.to_field().content_hash();
+  Model copy = model;
+  CHECK_THROWS_AS(copy.writable(site_name), std::logic_error);
+  const Symmetry& symmetry = model.symmetry("layers.0.state");
+  const Tensor order = at::arange(symmetry.size, at::kLong).flip(0);
+  CHECK_THROWS_AS(permute(copy, symmetry, order), std::logic_error);
+  CHECK(model.to_field().content_hash() == before);
+  permute(model, symmetry, order);
+  for (const auto& hook : model.hooks()) hook->tensors().at("seen").add_(1);
+  CHECK(copy.to_field().content_hash() == before);
+  CHECK(model.to_field().content_hash() != before);
+  // What is moved stays writable.
+  Model moved = std::move(model);
+  CHECK_NOTHROW(moved.writable(site_name));
+  moved = copy;
+  CHECK_THROWS_AS(moved.writable(site_name), std::logic_error);
+  CHECK(moved.to_field().content_hash() == before);
+}
+
+TEST_CASE("all sites are frozen and freed together") {
+  laws::provide();
+  Model model = small::make();
+  model.set_sites_trainable(false);
+  CHECK(model.parameters().empty());
+  model.set_sites_trainable(true);
+  CHECK(model.parameters().size() == model.sites().size());
+}
+
 TEST_CASE("a weight of another shape is refused") {
   laws::provide();
   Model model = small::make();
@@ -318,7 +348,9 @@ TEST_CASE("counts: a decision in force counts like a mask, and only where it act
   const Tensor kept = model.adapters().front().adapter->hard_mask();
   const std::int64_t dropped = 30 - kept.sum().item<std::int64_t>();
   REQUIRE(dropped > 0);
-  CHECK(model.counts().all == before.all);
+  // What decides is trained, so it is among all, but it is no weight.
+  CHECK(model.counts().all == before.all + 30);
+  CHECK(model.counts().trainable == before.trainable + 30);
   CHECK(model.counts().nonzero == before.nonzero - dropped);
   // With a reference the decision drops S alone.
   set_reference(model.writable("up"), model.weight("up").sparse * 0.5);

@@ -111,6 +111,9 @@ struct Parameter {
 class Model {
  public:
   Model(std::shared_ptr<const Architecture> architecture, Json configuration);  // weights are zero
+  Model(const Model& other);
+  Model(Model&& other) noexcept = default;
+  Model& operator=(Model other) noexcept;
 
   const Architecture& architecture() const { return *architecture_; }
   const Json& configuration() const { return configuration_; }
@@ -143,6 +146,7 @@ class Model {
   void remove_hooks(const std::string& type_prefix);
   bool site_trainable(const std::string& site) const;
   void set_site_trainable(const std::string& site, bool trainable);
+  void set_sites_trainable(bool trainable);  // every site
   void set_adapters_trainable(bool trainable);
 
   // The parameters that training changes, in a fixed order. Tensors belong to this (writable) model.

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "colonnade/op.h"
 #include "colonnade/tensor/model.h"
 
 namespace colonnade {
@@ -25,6 +26,8 @@ struct SelectedSite {
 std::vector<SelectedSite> select_sites(const Model& model, const std::string& selector);
 // The same for an op's own default: terms that match nothing in this model are passed over, and only an empty selection is an error.
 std::vector<SelectedSite> select_present_sites(const Model& model, const std::string& selector);
+// What an op's parameter `sites` chooses; where it is absent, `fallback` as far as the model has it.
+std::vector<SelectedSite> chosen_sites(const OpContext& context, const Model& model, const std::string& fallback);
 std::vector<std::string> selected_names(const std::vector<SelectedSite>& selection);
 
 }  // namespace colonnade
