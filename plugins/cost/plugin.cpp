@@ -3,6 +3,7 @@
 #include "colonnade/colonnade.h"
 #include "colonnade/error.h"
 #include "colonnade/tensor/model.h"
+#include "convergence.h"
 #include "flops.h"
 #include "measured.h"
 
@@ -97,8 +98,8 @@ void declare_size(Registrar& registrar) {
   registrar.op("size")
       .doc(
           "Counts a model's parameters and bytes.\n"
-          "parameters: elements of all weights (masked zeros count) and of adapters; nonzero: those that are not zero, "
-          "counted by "
+          "parameters: elements of all weights (masked zeros count) and of adapters, logits of masks that are still "
+          "learned included; nonzero: those that are not zero, logits left out, counted by "
           "zeros (\"nominal\"); trainable: what a training would change. site_sparsity is the share of masked zeros "
           "among the "
           "elements of the masked sites, model_sparsity among all parameters. stored_bytes: the bytes of all tensors "
@@ -161,6 +162,7 @@ void register_plugin(Registrar& registrar) {
   declare_flops(registrar);
   declare_efficiency(registrar);
   declare_measured(registrar);
+  declare_convergence(registrar);
 }
 
 }  // namespace
