@@ -8,6 +8,7 @@ namespace colonnade {
 Value allocate_adapters(OpContext& context);
 Value merge_adapters(OpContext& context);
 Value measure_contribution(OpContext& context);
+Value compare_allocations(OpContext& context);
 
 inline constexpr const char* default_tuned_sites = "kind:linear,kind:conv1d,*norm*";
 

@@ -107,10 +107,26 @@ void declare_contribution(Registrar& registrar) {
       .run(measure_contribution);
 }
 
+void declare_allocations(Registrar& registrar) {
+  registrar.op("allocations")
+      .doc(
+          "Counts how many different allocations there are among several.\n"
+          "Two are the same where every site has the same choice. Grids over ratios and thresholds often differ in "
+          "nothing once shares of few sites are rounded.")
+      .example("local all = col.allocations { of = { a.allocation, b.allocation }, names = { \"a\", \"b\" } }")
+      .many_input("of", "table", "allocations that `peft` gave")
+      .output("by_arm", "table",
+              "for each: its name, the number of its allocation, how many sites have which choice")
+      .output("distinct", "scalar", "how many different ones there are")
+      .param(list("names", ParamType::string, "what they are called, in the inputs' order"))
+      .run(compare_allocations);
+}
+
 void register_plugin(Registrar& registrar) {
   declare_peft(registrar);
   declare_merge(registrar);
   declare_contribution(registrar);
+  declare_allocations(registrar);
 }
 
 }  // namespace

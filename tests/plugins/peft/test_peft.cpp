@@ -211,6 +211,34 @@ TEST_CASE("scales on a masked site with a reference need densify") {
   CHECK(small::relative_error(merged.forward(small::batch()), model.forward(small::batch())) < 1e-11);
 }
 
+TEST_CASE("allocations are the same where every site has the same choice") {
+  const auto table = [](const std::vector<std::pair<std::string, std::string>>& rows) {
+    Table allocation;
+    allocation.add_column("site", "text");
+    allocation.add_column("importance", "real");
+    allocation.add_column("choice", "text");
+    double importance = 0.1;
+    for (const auto& [site, choice] : rows) allocation.add_row({site, importance *= 1.5, choice});
+    return to_field(allocation);
+  };
+  register_all();
+  const small::Inputs inputs = {{"of", table({{"a", "lora"}, {"b", "ia3"}, {"c", "frozen"}})},
+                                {"of", table({{"a", "ia3"}, {"b", "lora"}, {"c", "frozen"}})},
+                                {"of", table({{"c", "frozen"}, {"b", "ia3"}, {"a", "lora"}})},
+                                {"of", table({{"a", "lora"}, {"b", "ia3"}})}};
+  const Value value = small::run("peft/allocations", {{"names", {"one", "two", "three", "four"}}}, inputs);
+  CHECK(scalar_from(value.at("distinct")).value == 3);
+  CHECK(scalar_from(value.at("distinct")).n == 4);
+  const Table all = table_from(value.at("by_arm"));
+  CHECK(all.column("arm").cells == Json({"one", "two", "three", "four"}));
+  CHECK(all.column("allocation").cells == Json({1, 2, 1, 3}));
+  CHECK(all.column("sites").cells[2] == "frozen 1, ia3 1, lora 1");
+  CHECK_THAT(small::error_of([&] {
+               small::run("peft/allocations", {{"names", {"one"}}}, inputs);
+             }),
+             Contains("there are 4 allocations and 1 names; allowed: a name for each"));
+}
+
 TEST_CASE("a contribution is the metric's change with that adapter off") {
   register_all();
   Model model = small::run_model("lora/lora", {{"sites", "*.x_proj"}}, small::make());
