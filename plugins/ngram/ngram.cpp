@@ -50,6 +50,14 @@ NgramModel::NgramModel(const Tokens& training, int order)
   }
 }
 
+std::int64_t NgramModel::parameters() const {
+  std::int64_t grams = 0;
+  for (const auto& contexts : contexts_) {
+    for (const auto& [key, context] : contexts) grams += static_cast<std::int64_t>(context.counts.size());
+  }
+  return grams;
+}
+
 const NgramModel::Context* NgramModel::find(const Tokens& text, std::int64_t position, int length) const {
   std::uint64_t key = 0;
   for (std::int64_t i = position - length; i < position; ++i)

@@ -23,6 +23,9 @@ class NgramModel {
   // order - 1 tokens before it. Costs order · vocabulary operations.
   void predict(const Tokens& text, std::int64_t position, std::vector<double>& distribution) const;
 
+  // How many different grams it has counted, of all lengths up to its order: c(h w) is its one kind of number.
+  std::int64_t parameters() const;
+
  private:
   struct Context {
     std::uint64_t total = 0;

@@ -9,6 +9,9 @@ namespace colonnade {
 
 namespace {
 
+// c + T · P and c + T, then the quotient: for each order once, to know one token's probability.
+constexpr double operations_of_an_order = 4;
+
 struct WindowScore {
   double nats = 0, hits = 0;
   std::int64_t tokens = 0;
@@ -74,6 +77,10 @@ Value ngram(OpContext& context) {
   value.fields["perplexity"] = to_field(perplexity);
   value.fields["nats"] = to_field(nats);
   value.fields["accuracy"] = to_field(mean_over_tokens(windows, &WindowScore::hits, "", Better::higher));
+  value.fields["parameters"] =
+      to_field(Scalar{static_cast<double>(model.parameters()), training.count(), {}, "", Better::lower, {}});
+  const double operations = operations_of_an_order * static_cast<double>(context.param<std::int64_t>("order"));
+  value.fields["flops"] = to_field(Scalar{operations, 1, {}, "FLOP/token", Better::lower, {}});
   return value;
 }
 
@@ -94,6 +101,8 @@ void register_plugin(Registrar& registrar) {
       .output("perplexity", "scalar", "exp of the mean nats a token")
       .output("nats", "scalar", "mean of -log P a token")
       .output("accuracy", "scalar", "share of tokens that were the likeliest")
+      .output("parameters", "scalar", "different grams counted, of all lengths up to the order")
+      .output("flops", "scalar", "operations for one token's probability: 4 an order")
       .param(integer("order", "tokens in a gram").range(1, 5).fall_back(3))
       .param(integer("length", "tokens in a window of the standard error").range(1, std::nullopt).fall_back(256))
       .run(ngram);

@@ -6,6 +6,7 @@
 #include <functional>
 #include <iterator>
 #include <map>
+#include <set>
 
 #include "colonnade/error.h"
 #include "colonnade/run_op.h"
@@ -182,6 +183,19 @@ TEST_CASE("the op's numbers are the means over tokens, with errors from windows"
   CHECK(*nats.standard_error == Approx(std::sqrt(squares * 6 / 5) / 37).epsilon(1e-12));
   REQUIRE(perplexity.standard_error.has_value());
   CHECK(*perplexity.standard_error == Approx(perplexity.value * *nats.standard_error).epsilon(1e-12));
+}
+
+TEST_CASE("a model's parameters are its different grams, its operations four an order") {
+  const Ids text = random_ids(60, 3, 5);
+  std::set<Ids> grams;
+  for (std::size_t length = 1; length <= 3; ++length) {
+    for (std::size_t i = 0; i + length <= text.size(); ++i)
+      grams.insert(
+          Ids(text.begin() + static_cast<std::ptrdiff_t>(i), text.begin() + static_cast<std::ptrdiff_t>(i + length)));
+  }
+  const Value value = run_ngram(make_tokens(text, 3), make_tokens(text, 3), {{"order", 3}});
+  CHECK(scalar_from(value.at("parameters")).value == static_cast<double>(grams.size()));
+  CHECK(scalar_from(value.at("flops")).value == 4 * 3);
 }
 
 TEST_CASE("texts that cannot be compared are refused, and one window has no error") {
