@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "colonnade/error.h"
+#include "colonnade/json.h"
 
 #if defined(__x86_64__)
 // Wider lanes for the one hot loop. Each sum is one lane's, in the same order, and no multiply-add is fused, so every
@@ -207,7 +208,7 @@ Correlation CovarianceAccumulator::correlation() const {
     const double variance = covariances[i * variables_ + i];
     if (!std::isfinite(variance)) {
       refuse("the variance of variable " + std::to_string(i) + " is beyond double precision; its samples lie between " +
-             std::to_string(least_[i]) + " and " + std::to_string(greatest_[i]));
+             Json(least_[i]).dump() + " and " + Json(greatest_[i]).dump());
     }
     const double noise = kRoundingSpread * std::max(std::abs(least_[i]), std::abs(greatest_[i]));
     if (least_[i] == greatest_[i] || variance <= noise * noise) {

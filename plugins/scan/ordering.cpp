@@ -26,14 +26,30 @@ const std::pair<OrderKind, const char*> kKinds[] = {{OrderKind::correlation, "co
 
 template <typename Enum, std::size_t count>
 const char* name_in(const std::pair<Enum, const char*> (&table)[count], Enum wanted) {
-  return std::find_if(std::begin(table), std::end(table), [&](const auto& entry) { return entry.first == wanted; })->second;
+  return std::find_if(std::begin(table), std::end(table), [&](const auto& entry) { return entry.first == wanted; })
+      ->second;
 }
 
 template <typename Enum, std::size_t count>
 Enum value_in(const std::pair<Enum, const char*> (&table)[count], const std::string& name) {
-  const auto found = std::find_if(std::begin(table), std::end(table), [&](const auto& entry) { return entry.second == name; });
+  const auto found =
+      std::find_if(std::begin(table), std::end(table), [&](const auto& entry) { return entry.second == name; });
   if (found == std::end(table)) throw Error(ErrorKind::input, "unknown ordering option '" + name + "'");
   return found->first;
+}
+
+// What `act` refuses is told with the symmetry and its sites.
+template <typename Act>
+auto naming(const Symmetry& symmetry, const Act& act) {
+  try {
+    return act();
+  } catch (const Error& error) {
+    std::string sites;
+    for (const SymmetryMember& member : symmetry.members) {
+      if (sites.find(member.site) == std::string::npos) sites += (sites.empty() ? "" : ", ") + member.site;
+    }
+    throw Error(error.kind(), "symmetry '" + symmetry.name + "' (sites " + sites + "): " + error.what());
+  }
 }
 
 class Collector final : public Observer {
@@ -57,29 +73,25 @@ class Collector final : public Observer {
     take(accumulator, symmetry, rows);
   }
 
-  /// With sequences as samples, what has been seen since the last call is one sample: its mean.
+  // With sequences as samples, what has been seen since the last call is one sample: its mean.
   void end_of_sequence(const std::vector<Symmetry>& symmetries) {
     for (const Symmetry& symmetry : symmetries) {
       if (!sums_.contains(symmetry.name)) continue;
-      take(accumulators_.at(symmetry.name), symmetry, (sums_.at(symmetry.name) / static_cast<double>(counts_.at(symmetry.name))).contiguous());
+      take(accumulators_.at(symmetry.name), symmetry,
+           (sums_.at(symmetry.name) / static_cast<double>(counts_.at(symmetry.name))).contiguous());
     }
     sums_.clear();
     counts_.clear();
   }
 
-  Correlation correlation(const Symmetry& symmetry) const { return accumulators_.at(symmetry.name).correlation(); }
+  Correlation correlation(const Symmetry& symmetry) const {
+    return naming(symmetry, [&] { return accumulators_.at(symmetry.name).correlation(); });
+  }
 
  private:
   void take(CovarianceAccumulator& accumulator, const Symmetry& symmetry, const Tensor& rows) {
-    try {
-      accumulator.add(std::span(rows.const_data_ptr<double>(), static_cast<std::size_t>(rows.numel())));
-    } catch (const Error& error) {
-      std::string sites;
-      for (const SymmetryMember& member : symmetry.members) {
-        if (sites.find(member.site) == std::string::npos) sites += (sites.empty() ? "" : ", ") + member.site;
-      }
-      throw Error(error.kind(), "symmetry '" + symmetry.name + "' (sites " + sites + "): " + error.what());
-    }
+    naming(symmetry,
+           [&] { accumulator.add(std::span(rows.const_data_ptr<double>(), static_cast<std::size_t>(rows.numel()))); });
   }
 
   Pool pool_;
@@ -89,8 +101,8 @@ class Collector final : public Observer {
 };
 
 /// One sequence at a time where sequences are the samples.
-void collect(const Model& model, Collector& collector, const std::vector<Symmetry>& symmetries, const OrderingOptions& options,
-             std::int64_t batches, const std::function<Batch(std::int64_t)>& batch,
+void collect(const Model& model, Collector& collector, const std::vector<Symmetry>& symmetries,
+             const OrderingOptions& options, std::int64_t batches, const std::function<Batch(std::int64_t)>& batch,
              const std::function<void(std::int64_t)>& progress) {
   at::NoGradGuard guard;
   for (std::int64_t i = 0; i < batches; ++i) {
@@ -111,7 +123,8 @@ void collect(const Model& model, Collector& collector, const std::vector<Symmetr
 /// The hard mask of a site, its own and its adapters', as bool [rows, columns]; undefined if nothing is masked.
 Tensor site_mask(const Model& model, const std::string& site) {
   const SiteSpec& spec = model.site(site);
-  Tensor mask = model.weight(site).has_mask() ? model.weight(site).mask.reshape({spec.rows(), spec.columns()}) : Tensor();
+  Tensor mask =
+      model.weight(site).has_mask() ? model.weight(site).mask.reshape({spec.rows(), spec.columns()}) : Tensor();
   for (const AttachedAdapter* attached : model.adapters_of(site)) {
     Tensor hard = attached->adapter->hard_mask();
     if (hard.defined()) mask = mask.defined() ? at::logical_and(mask, hard) : hard;
@@ -133,13 +146,15 @@ std::vector<float> mask_costs(const Model& model, const Symmetry& symmetry) {
     elements += static_cast<double>(lines.size(1));
   }
   if (elements == 0) {
-    throw Error(ErrorKind::usage, "scan: order = \"mask\" needs masked sites on symmetry '" + symmetry.name + "'; there are none");
+    throw Error(ErrorKind::usage,
+                "scan: order = \"mask\" needs masked sites on symmetry '" + symmetry.name + "'; there are none");
   }
   Tensor costs = (disagreements / elements).to(at::kFloat).contiguous();
   return {costs.const_data_ptr<float>(), costs.const_data_ptr<float>() + costs.numel()};
 }
 
-FoundOrder solve(const Symmetry& symmetry, const std::vector<float>& values, const OrderingOptions& options, const RandomStream& random) {
+FoundOrder solve(const Symmetry& symmetry, const std::vector<float>& values, const OrderingOptions& options,
+                 const RandomStream& random) {
   const auto size = static_cast<std::size_t>(symmetry.size);
   const CostMatrix costs(values, size);
   FoundOrder found;
@@ -157,7 +172,8 @@ FoundOrder solve(const Symmetry& symmetry, const std::vector<float>& values, con
     return found;
   }
   const RandomStream stream = random.at(symmetry.name);
-  const PathSolution solution = solve_path(costs, [stream](std::uint64_t counter) { return stream.bits(counter); }, options.path);
+  const PathSolution solution = solve_path(
+      costs, [stream](std::uint64_t counter) { return stream.bits(counter); }, options.path);
   found.order = solution.order;
   found.cost_before = solution.cost_before;
   found.cost_after = solution.cost;
@@ -194,7 +210,8 @@ std::vector<Symmetry> symmetries_of(const Model& model, const std::string& axis)
   if (!chosen.empty()) return chosen;
   std::string known;
   for (const std::string& kind : kinds) known += (known.empty() ? "" : ", ") + kind;
-  throw Error(ErrorKind::usage, "scan: the model has no axis '" + axis + "'" + did_you_mean(axis, {kinds.begin(), kinds.end()}) +
+  throw Error(ErrorKind::usage, "scan: the model has no axis '" + axis + "'" +
+                                    did_you_mean(axis, {kinds.begin(), kinds.end()}) +
                                     "; it has: " + (known.empty() ? "none" : known));
 }
 
@@ -223,6 +240,8 @@ Tensor order_tensor(const Order& order) {
   return tensor;
 }
 
-Tensor inverse_tensor(const Order& order) { return order_tensor(order).argsort(); }
+Tensor inverse_tensor(const Order& order) {
+  return order_tensor(order).argsort();
+}
 
 }  // namespace colonnade::scan

@@ -30,7 +30,7 @@ std::vector<Symmetry> symmetries_of(const Model& model, const std::string& axis)
 /// One order found, with what is reported of it.
 struct FoundOrder {
   Symmetry symmetry;
-  Order order;              // new variable i is old variable order[i]
+  Order order;  // new variable i is old variable order[i]
   double cost_before = 0, cost_after = 0, lower_bound = 0;
   std::size_t constants = 0;
   bool exact = false;

@@ -32,7 +32,8 @@ class UpdateHook final : public Hook {
     const auto orders = find_orders(
         step.model, options_, step.info.random.at("scan update"), batches_,
         [&](std::int64_t index) { return step.training_batch(first + index); }, [](std::int64_t) {});
-    for (const FoundOrder& found : orders) permute(step.model, found.symmetry, order_tensor(found.order), &step.optimizer);
+    for (const FoundOrder& found : orders)
+      permute(step.model, found.symmetry, order_tensor(found.order), &step.optimizer);
     tensors_["updates"] = tensors_.at("updates") + 1;
   }
 
@@ -60,6 +61,8 @@ std::shared_ptr<Hook> make_update_hook(const OrderingOptions& options, std::int6
   return std::make_shared<UpdateHook>(options, every, batches, at::zeros({}, at::TensorOptions().dtype(at::kLong)));
 }
 
-HookType update_hook_type() { return {kType, load}; }
+HookType update_hook_type() {
+  return {kType, load};
+}
 
 }  // namespace colonnade::scan
