@@ -106,12 +106,12 @@ struct Parameter {
   double rate = 1;   // times the training's learning rate
 };
 
-// A model: configuration, weights by site, adapters, hooks. Copying is cheap: copies share tensors. Nothing may be written through
-// a Model but what `mutable_copy` made writable.
+// A model: configuration, weights by site, adapters, hooks. Copying is cheap: copies share weights, and have adapters and
+// hooks of their own. Nothing may be written through a Model but what `mutable_copy` made writable.
 class Model {
  public:
-  Model(std::shared_ptr<const Architecture> architecture, Json configuration);  // weights are zero
-  Model(const Model& other);
+  Model(std::shared_ptr<const Architecture> architecture, Json configuration);  // weights are zero; all may be written
+  Model(const Model& other);                                                    // not writable, whatever `other` was
   Model(Model&& other) noexcept = default;
   Model& operator=(Model other) noexcept;
 
@@ -146,12 +146,13 @@ class Model {
   void remove_hooks(const std::string& type_prefix);
   bool site_trainable(const std::string& site) const;
   void set_site_trainable(const std::string& site, bool trainable);
-  void set_sites_trainable(bool trainable);  // every site
-  void set_adapters_trainable(bool trainable);
+  void set_sites_trainable(bool trainable);     // every site
+  void set_adapters_trainable(bool trainable);  // every adapter
 
   // The parameters that training changes, in a fixed order. Tensors belong to this (writable) model.
   std::vector<Parameter> parameters();
-  // Counts: all elements (R counts, masked zeros count), trainable ones, non-zero ones of the effective form.
+  // Counts: all elements of weights (masked zeros count) and of what adapters train, logits of learned masks included; of
+  // these the trainable ones; and the non-zero ones of the effective form, where a mask decides about weights and is none.
   struct Counts {
     std::int64_t all = 0, trainable = 0, nonzero = 0;
   };
