@@ -12,6 +12,8 @@ namespace {
 
 struct OpOptions : CommonOptions {
   std::string name;
+  bool help = false;
+  const CLI::App* command = nullptr;
 };
 
 std::string type_name(ParamType type) {
@@ -129,6 +131,10 @@ int list_ops(const Catalogue& catalogue, bool json) {
 }
 
 int op(const OpOptions& options) {
+  if (options.help && options.name.empty()) {
+    say("{}", options.command->help("colonnade"));
+    return 0;
+  }
   const auto catalogue = options.catalogue();
   if (options.name.empty()) return list_ops(*catalogue, options.json);
   const OpSchema& schema = catalogue->resolve_op(options.name, "op");
@@ -146,6 +152,10 @@ void add_op_command(Commands& commands) {
   const auto options = std::make_shared<OpOptions>();
   CLI::App& command = commands.add("op", "List all ops, or explain one: inputs, parameters, fields, an example",
                                    "colonnade op perplexity", [options] { return op(*options); });
+  // `op NAME --help` is asked for as often as `op NAME`.
+  options->command = &command;
+  command.set_help_flag();
+  command.add_flag("-h,--help", options->help, "Print this help message, or with a name the op's");
   command.add_option("name", options->name, "An op: plugin/op, or its short name");
   options->declare_plugins(command);
   options->declare_project(command);

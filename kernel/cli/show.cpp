@@ -102,7 +102,8 @@ void show_node(const RunRecord& run, const NodeRecord& node, Store& store) {
     fields.add({name, content.short_hex(), known ? field_text(trace->manifest.fields.at(name)) : "not in the store"});
   }
   if (!fields.empty()) say("\n{}", fields.text());
-  print_log_tail(run.folder, node.worker);
+  // A worker's log is of all its nodes: worth a look only where something went wrong.
+  if (!node.failure.empty()) print_log_tail(run.folder, node.worker);
 }
 
 void print_results(const RunRecord& run, Store& store) {
@@ -200,8 +201,9 @@ int show(const ShowOptions& options) {
 
 void add_show_command(Commands& commands) {
   const auto options = std::make_shared<ShowOptions>();
-  CLI::App& command = commands.add("show", "Show a run's arms, nodes and results, or one of its nodes",
-                                   "colonnade show last base     (the node with that label)", [options] { return show(*options); });
+  CLI::App& command =
+      commands.add("show", "Show a run's arms, nodes and results, or one of its nodes",
+                   "colonnade show last base     (the node with that label)", [options] { return show(*options); });
   command.add_option("run", options->run, "A run: its name, id, folder, its study's name, or 'last'")->required();
   command.add_option("node", options->node, "A node: its label, its op, or the first digits of its structure");
   options->declare_project(command);

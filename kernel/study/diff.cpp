@@ -40,17 +40,19 @@ class NodeMatcher {
 
   void match(const RunRecord& first, const RunRecord& second) {
     const auto in_first = reached_nodes(first.history);
-    std::map<Hash, const NodeRecord*> by_key;
-    for (const NodeRecord* node : reached_nodes(second.history)) by_key[node->key] = node;
+    // Nodes that differ in structure alone can have one key.
+    std::map<Hash, std::vector<const NodeRecord*>> by_key;
+    for (const NodeRecord* node : reached_nodes(second.history)) by_key[node->key].push_back(node);
     std::set<const NodeRecord*> left(in_first.begin(), in_first.end());
     std::set<const NodeRecord*> matched;
     for (const NodeRecord* node : in_first) {
       const auto same = by_key.find(node->key);
       if (same == by_key.end() || !node->failure.empty()) continue;
       left.erase(node);
-      matched.insert(same->second);
-      if (same->second->contents != node->contents) {
-        result_.other_contents.push_back({node, same->second, {}, false});
+      const NodeRecord* other = same->second.front();
+      matched.insert(same->second.begin(), same->second.end());
+      if (other->contents != node->contents) {
+        result_.other_contents.push_back({node, other, {}, false});
       } else {
         ++result_.same_nodes;
       }

@@ -65,6 +65,7 @@ for where in "$scratch/build" "${plugins[0]}"; do
   says '^median/median +table +scalar +The median of a column' "$colonnade" op --plugin "$where"
   for name in median median/median; do
     says '^median/median, version' "$colonnade" op "$name" --plugin "$where"
+    says '^median/median, version' "$colonnade" op "$name" --help --plugin "$where"
     says '^column +string +"number" +which column' "$colonnade" op "$name" --plugin "$where"
   done
 done

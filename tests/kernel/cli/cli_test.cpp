@@ -119,6 +119,8 @@ TEST_CASE("an op is explained from its schema") {
   const CliProject project;
   check_approved("op_draw", project.run({"op", "draw", "--plugin", good}), project.path());
   check_approved("op_bytes", project.run({"op", "good/bytes", "--plugin", good}), project.path());
+  CHECK(project.run({"op", "draw", "--help", "--plugin", good}).out ==
+        project.run({"op", "draw", "--plugin", good}).out);
   const CommandResult json = project.run({"op", "bytes", "--json", "--plugin", good});
   CHECK(Json::parse(json.out).at("name") == "bytes");
   CHECK_THAT(project.run({"op", "--plugin", good}).out, Contains("good/sum_bytes"));
@@ -197,6 +199,21 @@ TEST_CASE("a run that is not there is answered with the nearest one's name") {
   project.study("run");
   CHECK_THAT(project.run({"show", "lst"}).err, Contains("no such run; did you mean 'last'?"));
   CHECK_THAT(project.run({"diff", "last", "trivail"}).err, Contains("did you mean 'trivial'?"));
+}
+
+TEST_CASE("a run compared with itself is the same, also where two of its nodes have one key") {
+  const CliProject project;
+  write_file_atomically(project.path() / "twice.lua", R"(
+local col = require "colonnade"
+local zero = col.number { value = 0 }
+local three = col.number { value = 3 }
+local sum = col.add { a = three, b = zero }
+return col.study { name = "twice", arms = { once = sum, twice = col.add { a = sum, b = zero } } }
+)");
+  CHECK(project.run({"run", "twice.lua", "--plugin", good}).exit_code == 0);
+  const Json difference = Json::parse(project.run({"diff", "last", "last", "--json"}).out);
+  CHECK(difference.at("same_nodes") == 4);
+  CHECK(difference.at("nodes").empty());
 }
 
 TEST_CASE("CUDA that cannot be had is the machine's fault, not the study's") {
