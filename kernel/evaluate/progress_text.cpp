@@ -36,6 +36,8 @@ double share_of(const NodeProgress& progress) {
 std::string rate_text(const NodeProgress& progress) {
   const std::string unit = progress.unit.empty() ? "" : " " + progress.unit;
   if (progress.rate <= 0) return "";
+  constexpr double whole = 100;  // from here on without decimals, rather than as 1e+03
+  if (progress.rate >= whole) return fmt::format("{:.0f}{}/s", progress.rate, unit);
   return progress.rate >= 1
              ? fmt::format("{:.3g}{}/s", progress.rate, unit)
              : fmt::format("{:.3g} s{}{}", 1 / progress.rate, progress.unit.empty() ? "" : "/", progress.unit);

@@ -79,6 +79,8 @@ TEST_CASE("A slow node's rate is told the other way round; an unknown one not at
   NodeProgress slow = half_done();
   slow.rate = 0.5;
   CHECK_THAT(progress_line(slow, 120), Catch::Contains("2 s/steps"));
+  slow.rate = 12345.6;
+  CHECK_THAT(progress_line(slow, 120), Catch::Contains("12346 steps/s"));
   slow.rate = 0;
   CHECK_THAT(progress_line(slow, 120), Catch::EndsWith(" 50%  loss 2.346"));
 }
