@@ -18,6 +18,7 @@ return col.study {
       return col.number { value = first > 0.5 and 1.0 or 2.0 }
     end },
   },
+  files = { ["bytes.npy"] = bytes, ["squares.csv"] = col.table { rows = 200 } },
 }
 LUA
   printf 'pause = %d\ncheckpoint_seconds = 0\n' "${2:-1}" >"$1/study/study.toml"
