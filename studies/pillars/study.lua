@@ -4,49 +4,45 @@
 local col = require "colonnade"
 local arms = require "colonnade.arms"
 local factorial = require "colonnade.factorial"
-local grid = require "colonnade.grid"
+local training = require "training"
 
 local path = col.setting "text.path"
-local first = col.text { path = path, domain = 1 }
-local second = col.text { path = path, domain = 2 }
-
--- The second domain's length decides how many steps an epoch has; `train.epoch_steps` says so for the default text.
-local length, batch = col.setting "train.length", col.setting "train.batch"
-local arm_steps = math.max(2, math.floor(col.setting "epochs" * col.setting "train.epoch_steps"))
-local base_steps = math.max(1, math.floor(col.setting "train.base_epochs" * col.setting "train.base_epoch_steps"))
-local probe_steps = math.max(1, arm_steps // 10)
-local half = arm_steps // 2
-
+local first, second = col.text { path = path, domain = 1 }, col.text { path = path, domain = 2 }
+local length = col.setting "train.length"
+local d_model = col.setting "model.d_model"
 local matrices = "kind:linear,kind:conv1d"
-local full_rate, light_rate = col.setting "train.full_rate", col.setting "train.light_rate"
 
-local function train(model, data, steps, learning_rate, label)
-  return model:train {
-    data = data.train, valid = data.valid, steps = steps, batch = batch, length = length, learning_rate = learning_rate,
-    warmup = math.max(1, steps // 10), weight_decay = 0.1, beta2 = 0.95, clip = 1.0,
-    evaluate_every = math.max(1, steps // 8), evaluate_windows = 32, log_every = math.max(1, steps // 40), label = label,
-  }
-end
+local train = training.of { first = first, second = second }
+local base = train.base(d_model)
+local arm_steps, half, probe_steps = train.arm_steps, train.arm_steps // 2, train.probe_steps
 
-local function fresh_base(d_model, layers)
-  local fresh = col.mamba { d_model = d_model, layers = layers, seed = 0 }
-  return train(fresh, first, base_steps, col.setting "train.base_rate", "base " .. d_model .. "x" .. layers)
-end
-
-local d_model, layers = col.setting "model.d_model", col.setting "model.layers"
-local base = fresh_base(d_model, layers)
-
--- What stages leave behind for the report, by the point of their arm.
+-- What stages leave behind for the report, by the table that an arm's stages share.
 local notes = {}
 local function note(point, name, value)
   notes[point] = notes[point] or {}
   notes[point][name] = value
 end
 
+-- Trains `model` on the second domain as the next phase of an arm, and remembers what it takes.
+local function phase(point, model, steps, options)
+  local tuned = train.adapt(model, steps, options)
+  local known = notes[point] and notes[point].phases or { curves = {}, costs = {} }
+  known.curves[#known.curves + 1] = tuned.curve
+  known.costs[#known.costs + 1] = train.cost(model, options)
+  note(point, "phases", known)
+  note(point, "trainable", tuned.trainable_percent)
+  return tuned
+end
+
+-- What an arm has left of the tokens that every arm gets.
+local function steps_left(point) return arm_steps - (point.spent or 0) end
+local function spend(point, steps) point.spent = (point.spent or 0) + steps end
+
 local function ordered_by(order)
   return function(model, point)
     local ordered = model:scan { data = first.train, order = order }
     note(point, "orders", ordered.report)
+    note(point, "ordered", ordered)
     return ordered
   end
 end
@@ -59,30 +55,33 @@ local function masked_with(options)
       sites = options.sites, target_sparsity = options.sparsity or 0.5, temperature = options.temperature or 0.5,
       granularity = options.granularity or "element",
     }
-    local hardened = train(attached, second, half, full_rate, "masks"):harden { data = second.valid }
-    note(point, "masks", hardened.report)
+    local hardened = phase(point, attached, half, { rate = "full", label = "masks" }):harden { data = second.valid }
+    spend(point, half)
+    note(point, "hardened", hardened)
     return hardened
   end
 end
 
-local function importance_of(model)
-  return train(model:mask { sites = matrices }, second, probe_steps, full_rate, "probe"):importance {}
+-- A mask over every matrix, trained briefly and thrown away, says which sites matter; its tokens count.
+local function importance_of(model, point)
+  local probe = phase(point, model:mask { sites = matrices }, probe_steps, { rate = "full", label = "probe", unseen = true })
+  spend(point, probe_steps)
+  return probe:importance {}
 end
 
--- options: policy, threshold, ratio, rank, order, sites. Sites are scored by a probe mask whose tokens count.
+-- Options: policy, threshold, ratio, rank, order, strong_sites. Only what ranks by importance pays for a probe.
 local function tuned_with(options)
   return function(model, point)
-    local steps = (point.mask and arm_steps - half or arm_steps) - probe_steps
+    local ranked = options.policy == nil and options.order == nil
     local plan = model:peft {
-      importance = importance_of(model), sites = matrices, policy = options.policy or "three-way",
+      importance = ranked and importance_of(model, point) or nil, sites = matrices, policy = options.policy or "three-way",
       importance_threshold = options.threshold or 0.5, peft_application_ratio = options.ratio or 0.3,
       order = options.order or "importance", strong_sites = options.strong_sites,
       strong = col.lora { rank = options.rank or 16 }, light = col.ia3 {},
     }
-    local tuned = train(plan, second, steps, light_rate, "adapters")
-    note(point, "curve", tuned.curve)
+    local tuned = phase(point, plan, steps_left(point), { rate = "light", label = "adapters" })
+    point.tuned = true
     note(point, "allocation", plan.allocation)
-    note(point, "trainable", plan.trainable_percent)
     note(point, "contribution",
       tuned:contribution({ data = second.valid, metric = col.perplexity { max_tokens = 16384 }, field = "nats" }).contribution)
     return tuned:merge {}
@@ -90,17 +89,17 @@ local function tuned_with(options)
 end
 
 local function full_tuning(model, point)
-  if point.peft then return model end
-  local tuned = train(model, second, point.mask and arm_steps - half or arm_steps, full_rate, "full tuning")
-  note(point, "curve", tuned.curve)
-  return tuned
+  if point.tuned then return model end
+  return phase(point, model, steps_left(point), { rate = "full", label = "full tuning" })
 end
 
--- One arm by hand: stages in their order, then full tuning unless a stage trained already. Its point says "on" where the factorial
--- says true: these arms are no cells of it.
-local function arm(name, model, point, stages)
-  for _, stage in ipairs(stages) do model = stage(model, point) end
-  return { name = name, model = full_tuning(model, point), point = point }
+-- Notes by the arm's name; what stages say to each other stays out of the point that the report shows.
+local by_arm = {}
+local function arm(name, model, stages, point)
+  local state = {}
+  for _, stage in ipairs(stages) do model = stage(model, state) end
+  by_arm[name] = state
+  return { name = name, model = model, point = point }
 end
 
 local main_arms = factorial.arms {
@@ -108,106 +107,133 @@ local main_arms = factorial.arms {
   stages = { { "scan", ordered_by "correlation" }, { "mask", masked_with {} }, { "peft", tuned_with {} } },
   finish = full_tuning,
 }
+for _, each in ipairs(main_arms) do
+  by_arm[each.name] = each.point
+  each.point = { scan = each.point.scan, mask = each.point.mask, peft = each.point.peft }
+end
+
+local function dense(name, width) return arm(name, train.base(width), { full_tuning }) end
 
 local controls = {
-  { name = "frozen", model = base, point = { control = "frozen" } },
-  arm("scan identity", base, { control = "scan", order = "identity" }, { ordered_by "identity" }),
-  arm("scan random", base, { control = "scan", order = "random" }, { ordered_by "random" }),
+  arm("frozen", base, {}),
+  arm("scan identity", base, { ordered_by "identity", full_tuning }),
+  arm("scan random", base, { ordered_by "random", full_tuning }),
   -- An order by the masks themselves needs masks that are final.
-  arm("mask then mask order", base, { control = "scan", order = "mask", mask = "on" }, { masked_with {}, ordered_by "mask" }),
-  arm("scan and block mask", base, { control = "scan", mask = "on", granularity = "block" },
-    { ordered_by "correlation", masked_with { granularity = "block" } }),
-  arm("random order and block mask", base, { control = "scan", mask = "on", granularity = "block", order = "random" },
-    { ordered_by "random", masked_with { granularity = "block" } }),
-  arm("mask all sites", base, { control = "mask", mask = "on" }, { masked_with { sites = matrices } }),
-  arm("uniform LoRA", base, { control = "peft", peft = "on", policy = "uniform-strong" }, { tuned_with { policy = "uniform-strong" } }),
-  arm("uniform IA3", base, { control = "peft", peft = "on", policy = "uniform-light" }, { tuned_with { policy = "uniform-light" } }),
-  arm("LoRA on SSM only", base, { control = "peft", peft = "on", policy = "strong-only-on" },
-    { tuned_with { policy = "strong-only-on", strong_sites = "*.x_proj,*.dt_proj" } }),
-  arm("random allocation", base, { control = "peft", peft = "on", order = "random" }, { tuned_with { order = "random" } }),
-  -- Pruning's true rival: a dense model that is smaller from the start.
-  arm("small dense", fresh_base(col.setting "model.small_d_model", layers), { control = "size" }, {}),
+  arm("mask then mask order", base, { masked_with {}, ordered_by "mask", full_tuning }),
+  arm("block mask", base, { masked_with { granularity = "block" }, full_tuning }),
+  arm("scan then block mask", base, { ordered_by "correlation", masked_with { granularity = "block" }, full_tuning }),
+  arm("random then block mask", base, { ordered_by "random", masked_with { granularity = "block" }, full_tuning }),
+  arm("mask all sites", base, { masked_with { sites = matrices }, full_tuning }),
+  arm("uniform LoRA", base, { tuned_with { policy = "uniform-strong" } }),
+  arm("uniform IA3", base, { tuned_with { policy = "uniform-light" } }),
+  arm("LoRA on SSM only", base, { tuned_with { policy = "strong-only-on", strong_sites = "*.x_proj,*.dt_proj" } }),
+  arm("random allocation", base, { tuned_with { order = "random" } }),
+  -- Pruning's true rivals: dense models of as many FLOPs, smaller from the start.
+  dense("dense as +mask", col.setting "model.d_as_mask"),
+  dense("dense as mask all", col.setting "model.d_as_mask_all"),
 }
 
 -- One factor at a time around the middle of the ranges, on all three pillars.
-local grid_arms = {}
-if col.setting "grid" then
-  local function all_with(what, value, mask_options, peft_options)
-    local point = { mask = "on", peft = "on", scan = "on", factor = what, level = tostring(value) }
-    return arm(string.format("%s = %s", what, value), base, point,
-      { ordered_by "correlation", masked_with(mask_options), tuned_with(peft_options) })
+local middle = { rank = 16, temperature = 0.5, importance_threshold = 0.5, peft_application_ratio = 0.3, target_sparsity = 0.5 }
+local levels = {
+  { "rank", { 4, 8 } }, { "temperature", { 0.3, 0.8 } }, { "importance_threshold", { 0.3, 0.7 } },
+  { "peft_application_ratio", { 0.2, 0.4, 0.6 } }, { "target_sparsity", { 0.3, 0.7 } },
+}
+local grid_arms, factor_arms = {}, {}
+if col.setting "grid_search" then
+  local all = main_arms[#main_arms]
+  for name, value in pairs(middle) do all.point[name] = value end
+  for _, factor in ipairs(levels) do
+    local name = factor[1]
+    factor_arms[name] = { all.name }
+    for _, value in ipairs(factor[2]) do
+      local point = {}
+      for other, usual in pairs(middle) do point[other] = usual end
+      point[name] = value
+      local called = string.format("%s = %s", name, value)
+      factor_arms[name][#factor_arms[name] + 1] = called
+      grid_arms[#grid_arms + 1] = arm(called, base, {
+        ordered_by "correlation", masked_with { sparsity = point.target_sparsity, temperature = point.temperature },
+        tuned_with { rank = point.rank, threshold = point.importance_threshold, ratio = point.peft_application_ratio },
+      }, point)
+    end
   end
-  for _, rank in ipairs { 4, 8 } do grid_arms[#grid_arms + 1] = all_with("rank", rank, {}, { rank = rank }) end
-  for _, tau in ipairs { 0.3, 0.8 } do grid_arms[#grid_arms + 1] = all_with("temperature", tau, { temperature = tau }, {}) end
-  for _, share in ipairs { 0.3, 0.7 } do grid_arms[#grid_arms + 1] = all_with("importance_threshold", share, {}, { threshold = share }) end
-  for _, ratio in ipairs { 0.2, 0.4, 0.6 } do grid_arms[#grid_arms + 1] = all_with("peft_application_ratio", ratio, {}, { ratio = ratio }) end
-  for _, sparsity in ipairs { 0.3, 0.7 } do grid_arms[#grid_arms + 1] = all_with("target_sparsity", sparsity, { sparsity = sparsity }, {}) end
 end
 
 local all_arms = arms.join(main_arms, controls, grid_arms)
-local points = {}
-for _, each in ipairs(all_arms) do points[each.name] = each.point end
+local allocations, allocated = {}, {}
+for _, each in ipairs(all_arms) do
+  local about = notes[by_arm[each.name]]
+  if about and about.allocation then
+    allocations[#allocations + 1], allocated[#allocated + 1] = about.allocation, each.name
+  end
+end
+local counted = col.allocations { of = allocations, names = allocated }
 
-local function metrics(model, each)
-  local about = notes[points[each.name]] or {}
-  local quality = model:perplexity { data = second.test, length = length }
-  local cost, size = model:flops { length = length }, model:size {}
+-- What training the arm took, beside full tuning.
+local full_curve = notes[by_arm.base].phases.curves[1]
+local function training_metrics(phases)
+  if phases == nil then return {} end
+  local reached = col.convergence { curves = phases.curves, reference = full_curve }
+  local rates = {}
+  for i, cost in ipairs(phases.costs) do rates[i] = cost.seconds_per_step end
+  local last = phases.costs[#phases.costs]
   return {
-    perplexity = quality.perplexity, nats = quality.nats, accuracy = quality.accuracy,
-    perplexity_first = model:perplexity({ data = first.test, length = length }).perplexity,
-    flops_executed = cost.executed, flops_nominal = cost.nominal, masked_share = cost.masked_share,
-    parameters = size.parameters, nonzero = size.nonzero, site_sparsity = size.site_sparsity, model_sparsity = size.model_sparsity,
-    log_efficiency = col.efficiency({ accuracy = quality.accuracy, flops = cost.executed, parameters = size.nonzero }).log_efficiency,
-    latency = model:latency({ data = second.test, length = length }).median,
-    memory = model:latency({ data = second.test, length = length }).peak_memory,
-    curve = about.curve, orders = about.orders, masks = about.masks, allocation = about.allocation,
-    trainable_percent = about.trainable, contribution = about.contribution,
+    curve = reached.curve, convergence_steps = reached.steps, convergence_reached = reached.reached,
+    convergence_seconds =
+      col.convergence_time({ curves = phases.curves, reference = full_curve, seconds_per_step = rates }).seconds,
+    seconds_per_step = last.seconds_per_step, training_memory = last.peak_memory,
   }
 end
 
-local function ngram(data, order) return col.ngram({ data = first.train, on = data, order = order }).perplexity end
+local function metrics(model, each)
+  local about = notes[by_arm[each.name]] or {}
+  local quality = model:perplexity { data = second.test, length = length }
+  local cost, size = model:flops { length = length }, model:size {}
+  local speed = model:latency { data = second.test, length = length, batch = 4, repeats = 30 }
+  local values = training_metrics(about.phases)
+  values.perplexity, values.nats, values.accuracy = quality.perplexity, quality.nats, quality.accuracy
+  values.perplexity_first = model:perplexity({ data = first.test, length = length }).perplexity
+  values.flops_executed, values.flops_nominal, values.masked_share = cost.executed, cost.nominal, cost.masked_share
+  values.parameters, values.nonzero = size.parameters, size.nonzero
+  values.site_sparsity, values.model_sparsity = size.site_sparsity, size.model_sparsity
+  values.log_efficiency = train.log_efficiency(quality.accuracy, cost.executed, size.nonzero)
+  values.latency, values.latency_p95, values.memory = speed.median, speed.p95, speed.peak_memory
+  values.trainable_percent = about.trainable
+  values.orders, values.allocation, values.contribution = about.orders, about.allocation, about.contribution
+  if about.hardened then
+    values.masks, values.mask_gap = about.hardened.report, about.hardened.gap
+    values.mask_sparsity, values.soft_sparsity = about.hardened.sparsity, about.hardened.soft_sparsity
+  end
+  return values
+end
 
+-- The orders themselves, for other programs.
+local function files(_, each)
+  local about = notes[by_arm[each.name]] or {}
+  if about.ordered == nil then return {} end
+  return { ["scan_order.npy"] = about.ordered.order, ["scan_order_inv.npy"] = about.ordered.order_inverse }
+end
+
+local function ngram(data, order) return col.ngram { data = first.train, on = data, order = order } end
+local unigram = ngram(second.test, 1)
+
+local describe = require "describe"
 return col.study {
   name = col.setting "project",
-  question = "Does combining variable-aware ordering, learned masks and hybrid light tuning gain more on accuracy, FLOPs and "
-    .. "parameters than the three gain alone? A base is trained on one domain of a text; every arm gets the same number of "
-    .. "tokens of another. Ordering is an exact symmetry and can gain only through its partners; its controls (identity, random "
-    .. "and mask-aware orders) show what ordering by correlation itself buys.",
+  question = describe.question,
   seeds = col.setting "seeds",
   arms = all_arms,
   metrics = metrics,
+  files = files,
   shared = {
-    unigram = ngram(second.test, 1), unigram_first = ngram(first.test, 1),
-    trigram = ngram(second.test, 3), trigram_first = ngram(first.test, 3),
+    unigram = unigram.perplexity, unigram_first = ngram(first.test, 1).perplexity,
+    trigram = ngram(second.test, 3).perplexity, trigram_first = ngram(first.test, 3).perplexity,
     start = base:perplexity({ data = second.test, length = length }).perplexity,
     start_first = base:perplexity({ data = first.test, length = length }).perplexity,
+    unigram_log_efficiency = train.log_efficiency(unigram.accuracy, unigram.flops, unigram.parameters),
+    allocations = counted.by_arm, distinct_allocations = counted.distinct,
   },
-  figures = col.setting "figures" and {
-    col.scatter { name = "flops-accuracy", title = "FLOPs against accuracy", x = "flops_nominal", y = "accuracy",
-      x_label = "nominal FLOPs per token", y_label = "next-token accuracy" },
-    col.scatter { name = "parameters-accuracy", title = "Parameters against accuracy", x = "nonzero", y = "accuracy",
-      x_label = "non-zero parameters", y_label = "next-token accuracy" },
-    col.heatmap { name = "layer-contributions", title = "What each site's adapter contributes", from = "contribution",
-      x = "arm", y = "site", z = "change", z_label = "change of nats without it" },
-    col.line { name = "training-curves", title = "Training", from = "curve", x = "step", y = { "ce" },
-      arms = { "base", "+scan", "+mask", "+peft", "all" }, y_label = "cross entropy (nats)" },
-    col.scatter { name = "latency-accuracy", title = "Measured latency against accuracy", x = "latency", y = "accuracy" },
-  } or {},
-  report = {
-    col.compare { metric = { "nats", "log_efficiency" }, baseline = "base" },
-    col.effects { metric = { "nats", "log_efficiency" }, factors = { "scan", "mask", "peft" } },
-    col.target { name = "90 % fewer FLOPs", metric = "flops_nominal", value = 0.90, better = "higher", as = "reduction", baseline = "base",
-      note = "nominal; masks save at most masked_share, and dense kernels execute all" },
-    col.target { name = "75 % fewer FLOPs by masks", metric = "flops_nominal", value = 0.75, better = "higher", as = "reduction",
-      baseline = "base", arm = "mask all sites", note = "nominal; with the default sites masks touch only masked_share of the work" },
-    col.target { name = "95 % fewer trainable parameters", metric = "trainable_percent", value = 5, better = "lower" },
-    col.target { name = "60 % less memory", metric = "memory", value = 0.60, better = "higher", as = "reduction", baseline = "base",
-      note = "of the process while it reads; a merged model is dense, its cap is 0" },
-    col.target { name = "18.3 % less latency", metric = "latency", value = 0.183, better = "higher", as = "reduction", baseline = "base",
-      note = "dense kernels: an order or a mask alone saves nothing" },
-    col.section { title = "Orders found", text = "Path costs fall; loss and FLOPs cannot by ordering alone.", table = { "orders" } },
-    col.section { title = "Masks", text = "Sparsity of each site as evaluated and as trained, and what it does to the site's output.", table = { "masks" } },
-    col.section { title = "Allocation", text = "Which sites were tuned, and how.", table = { "allocation" } },
-    col.section { title = "Layer contributions", text = "Change of the validation loss with a site's adapter switched off.", table = { "contribution" } },
-  },
+  figures = describe.figures(factor_arms, allocated),
+  report = describe.report,
 }
