@@ -115,8 +115,7 @@ void declare_allocations(Registrar& registrar) {
           "nothing once shares of few sites are rounded.")
       .example("local all = col.allocations { of = { a.allocation, b.allocation }, names = { \"a\", \"b\" } }")
       .many_input("of", "table", "allocations that `peft` gave")
-      .output("by_arm", "table",
-              "for each: its name, the number of its allocation, how many sites have which choice")
+      .output("by_arm", "table", "for each: its name, the number of its allocation, how many sites have which choice")
       .output("distinct", "scalar", "how many different ones there are")
       .param(list("names", ParamType::string, "what they are called, in the inputs' order"))
       .run(compare_allocations);
