@@ -10,6 +10,7 @@ describe.question = "Does combining variable-aware ordering, learned masks and h
   .. "controls (identity, random and mask-aware orders) show what ordering by correlation itself buys."
 
 local factorial_arms = { "base", "+scan", "+mask", "+scan+mask", "+peft", "+scan+peft", "+mask+peft", "all" }
+local corners = { "base", "+scan", "+mask", "+peft", "all" }
 local sized_arms = { "mask all sites", "dense as +mask", "dense as mask all" }
 
 local function joined(...)
@@ -33,9 +34,9 @@ function describe.figures(factor_arms, allocated)
     col.heatmap { name = "layer-contributions", title = "What each site's adapter contributes", from = "contribution",
       x = "arm", y = "site", z = "change", z_label = "change of nats without it" },
     col.line { name = "training-curves", title = "Training on the second domain", from = "curve", x = "step", y = { "ce" },
-      arms = { "base", "+scan", "+mask", "+peft", "all" }, x_label = "step, through all phases", y_label = "cross entropy (nats)" },
+      arms = corners, x_label = "step, through all phases", y_label = "cross entropy (nats)" },
     col.line { name = "validation-curves", title = "Convergence", from = "curve", x = "step", y = { "valid_nats" },
-      arms = { "base", "+scan", "+mask", "+peft", "all" }, x_label = "step, through all phases", y_label = "validation loss (nats)" },
+      arms = corners, x_label = "step, through all phases", y_label = "validation loss (nats)" },
     col.scatter { name = "latency-accuracy", title = "Measured latency against accuracy", x = "latency", y = "accuracy",
       arms = frontier, x_label = "milliseconds a pass", y_label = "next-token accuracy" },
   }
@@ -64,6 +65,12 @@ local function fewer_trainable(arm)
     better = "lower", arm = arm }
 end
 
+-- Whether an arm's loss is at most its rival's.
+local function no_worse(name, arm, rival)
+  return col.target { name = name, metric = "nats", value = 1, better = "lower", as = "ratio", baseline = rival, arm = arm,
+    note = "a ratio of two means; whether it could be chance is for seeds to say" }
+end
+
 -- How much of the work masks reach at all.
 local function reach(name, value, arm)
   return col.target { name = name, metric = "masked_share", value = value, better = "higher", arm = arm,
@@ -89,6 +96,14 @@ describe.report = {
   times_faster("1.5 to 2 times less time to full tuning's loss", "convergence_seconds", "+peft", resolution),
   times_faster("1.5 to 2 times less time to full tuning's loss", "convergence_seconds", "all", resolution),
   reduction("18.3 % less latency", "latency", 0.183, "all", dense_kernels, 0),
+  no_worse("importance against random allocation", "+peft", "random allocation"),
+  no_worse("hybrid against uniform LoRA", "+peft", "uniform LoRA"),
+  no_worse("hybrid against uniform IA3", "+peft", "uniform IA3"),
+  no_worse("hybrid against LoRA on SSM only", "+peft", "LoRA on SSM only"),
+  no_worse("order by correlation against none, under block masks", "scan then block mask", "block mask"),
+  no_worse("order by correlation against a random one, under block masks", "scan then block mask", "random then block mask"),
+  no_worse("masks against a dense model of as many FLOPs", "+mask", "dense as +mask"),
+  no_worse("masks on all sites against a dense model of as many FLOPs", "mask all sites", "dense as mask all"),
   col.section { title = "Efficiency beside a unigram model's",
     text = "log_efficiency is ln(accuracy / (executed FLOPs a token · non-zero parameters)). It grows without bound as models "
       .. "become empty: unigram_log_efficiency, beside the arms, is that of a table of byte frequencies.",
@@ -99,12 +114,12 @@ describe.report = {
     table = { "convergence_steps", "convergence_reached", "convergence_seconds", "seconds_per_step", "training_memory" } },
   col.section { title = "Orders found", text = "Path costs fall; loss and FLOPs cannot by ordering alone.", table = { "orders" } },
   col.section { title = "Masks",
-    text = "mask_sparsity is what evaluation drops of the masked elements, soft_sparsity what training expected; mask_gap is the "
-      .. "loss as evaluated less the loss as trained. By site: sparsities, and what masks do to the site's output.",
+    text = "mask_sparsity is what evaluation drops of the masked elements, soft_sparsity what training expected; mask_gap is "
+      .. "the loss as evaluated less the loss as trained. By site: sparsities, and what masks do to the site's output.",
     table = { "mask_sparsity", "soft_sparsity", "mask_gap", "masks" } },
   col.section { title = "Allocation",
-    text = "Which sites were tuned, and how. The first table numbers the allocations (under the first seed): arms with one number "
-      .. "have the same.",
+    text = "Which sites were tuned, and how. One table numbers the allocations (under the first seed): arms with one number have "
+      .. "the same; distinct_allocations, beside the arms, counts them.",
     table = { "allocations", "trainable_percent", "allocation" } },
   col.section { title = "Layer contributions", text = "Change of the validation loss with a site's adapter switched off.",
     table = { "contribution" } },

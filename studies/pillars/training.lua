@@ -5,7 +5,9 @@ local col = require "colonnade"
 local training = {}
 
 local length, batch = col.setting "train.length", col.setting "train.batch"
-local rates = { base = col.setting "train.base_rate", full = col.setting "train.full_rate", light = col.setting "train.light_rate" }
+local rates = {
+  base = col.setting "train.base_rate", full = col.setting "train.full_rate", light = col.setting "train.light_rate",
+}
 
 local evaluations = 16      -- in a training; convergence is known as finely as that
 local timed_steps = 4
