@@ -145,6 +145,16 @@ Tensor embed_texts(SiteRunner& run, const Configuration& c, const Tensor& given)
   return of_length_one(run.linear(kTextProjection, pooled));
 }
 
+/// Texts that name the same class become one: the mean of their embeddings, of length 1 again.
+Tensor class_means(const Tensor& texts, const Tensor& classes) {
+  if (classes.dim() != 1 || classes.numel() != texts.size(0) || classes.numel() == 0) {
+    throw Error(ErrorKind::input, "the batch has " + std::to_string(texts.size(0)) + " texts and 'classes' for " +
+                                      std::to_string(classes.numel()));
+  }
+  const Tensor sums = at::zeros({classes.max().item<std::int64_t>() + 1, texts.size(1)}, texts.options());
+  return of_length_one(sums.index_add(0, classes, texts));
+}
+
 Tensor logits_of(SiteRunner& run, const Tensor& pictures, const Tensor& texts) {
   return at::matmul(pictures, texts.t()) * run.parameter(kLogitScale).exp();
 }
@@ -167,6 +177,7 @@ Tensor Clip::forward(SiteRunner& run, const Json& document, const Batch& batch) 
   Tensor pictures, texts;
   if (batch.has("pixels")) pictures = embed_pictures(run, c, batch.at("pixels"), c.wide ? at::kDouble : at::kFloat);
   if (batch.has("ids")) texts = embed_texts(run, c, batch.at("ids"));
+  if (texts.defined() && batch.has("classes")) texts = class_means(texts, batch.at("classes"));
   if (pictures.defined() && texts.defined()) return logits_of(run, pictures, texts);
   if (pictures.defined()) return pictures;
   if (texts.defined()) return texts;

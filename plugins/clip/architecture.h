@@ -4,7 +4,8 @@
 //
 // A batch has "pixels" [B, 3, S, S] (normalised), "ids" [T, L], or both. forward gives the embedding of length 1 of
 // whatever it is given alone, [B, dimensions], and exp(logit_scale) times all cosines, [B, T], for both. Texts are
-// computed up to the last end token of the batch: attention is causal, so what follows has no influence.
+// computed up to the last end token of the batch: attention is causal, so what follows has no influence. With "classes"
+// [T] texts of one class become one, the mean of their embeddings.
 //
 // Symmetries, with their variables: "vision.layers.I.heads" (a head's mean output), "vision.layers.I.head.H.values"
 // (its outputs), "vision.layers.I.head.H.queries" (its queries), "vision.layers.I.hidden" (the MLP after its

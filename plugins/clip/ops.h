@@ -6,5 +6,6 @@
 namespace colonnade::clip {
 
 void declare_models(Registrar& registrar);
+void declare_texts(Registrar& registrar);
 
 }  // namespace colonnade::clip

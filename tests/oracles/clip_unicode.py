@@ -1,0 +1,67 @@
+"""Writes plugins/clip/unicode_ranges.h: what the reference tokenizer takes for letters, numbers and white space, and what its
+lower case does beyond utf8proc's. Run by hand with `pip install tokenizers==0.23.3`; its output is committed.
+
+    python -P tests/oracles/clip_unicode.py
+
+Unicode grows by version, and libraries carry different ones: asked of the reference itself, one code point at a time.
+"""
+
+import pathlib
+
+from tokenizers import Regex, normalizers, pre_tokenizers
+
+OUTPUT = pathlib.Path(__file__).parents[2] / "plugins" / "clip" / "unicode_ranges.h"
+KINDS = {"kLetters": r"\p{L}", "kNumbers": r"\p{N}", "kSpaces": r"\s"}
+# utf8proc 2.8 knows Unicode 15 and maps a code point to one: what came later, and what becomes two.
+FIRST_LATER = {0x130, 0x1C89, 0xA7CB, 0xA7CC, 0xA7CE, 0xA7D2, 0xA7D4, 0xA7DA, 0xA7DC}
+LATER_BLOCKS = (range(0x10D50, 0x10D66), range(0x16EA0, 0x16EB9))
+
+
+def code_points():
+    return (c for c in range(0x110000) if not 0xD800 <= c < 0xE000)
+
+
+def ranges(pattern):
+    split = pre_tokenizers.Split(Regex(pattern), behavior="removed")
+    found = []
+    for code in code_points():
+        if split.pre_tokenize_str(chr(code)):
+            continue
+        if found and found[-1][1] == code - 1:
+            found[-1][1] = code
+        else:
+            found.append([code, code])
+    return found
+
+
+def wrapped(items):
+    lines, line = [], "   "
+    for item in items:
+        if len(line) + len(item) + 2 > 118:
+            lines.append(line)
+            line = "   "
+        line += " " + item + ","
+    return "\n".join(lines + [line])
+
+
+def main():
+    text = ["// Written by tests/oracles/clip_unicode.py: what the reference tokenizer takes characters for.", "#pragma once", ""]
+    text += ["#include <cstdint>", "", "namespace colonnade::clip {", "", "struct CodeRange {", "  char32_t first, last;", "};", ""]
+    text.append("// clang-format off")
+    for name, pattern in KINDS.items():
+        items = [f"{{0x{a:X}, 0x{b:X}}}" for a, b in ranges(pattern)]
+        text += [f"inline constexpr CodeRange {name}[] = {{", wrapped(items), "};", ""]
+    lower = normalizers.Lowercase()
+    later = sorted(FIRST_LATER.union(*LATER_BLOCKS))
+    items = []
+    for code in later:
+        mapped = [ord(c) for c in lower.normalize_str(chr(code))] + [0]
+        items.append(f"{{0x{code:X}, 0x{mapped[0]:X}, 0x{mapped[1]:X}}}")
+    text += ["struct LaterLower {", "  char32_t upper, lower, second;  // 0: no second", "};", ""]
+    text += ["inline constexpr LaterLower kLaterLower[] = {", wrapped(items), "};", "// clang-format on", ""]
+    text += ["}  // namespace colonnade::clip", ""]
+    OUTPUT.write_text("\n".join(text))
+
+
+if __name__ == "__main__":
+    main()
