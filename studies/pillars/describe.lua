@@ -11,6 +11,9 @@ describe.question = "Does combining variable-aware ordering, learned masks and h
 
 local factorial_arms = { "base", "+scan", "+mask", "+scan+mask", "+peft", "+scan+peft", "+mask+peft", "all" }
 local corners = { "base", "+scan", "+mask", "+peft", "all" }
+local tuned_arms = {
+  "+peft", "+scan+peft", "+mask+peft", "all", "uniform LoRA", "uniform IA3", "LoRA on SSM only", "random allocation",
+}
 local sized_arms = { "mask all sites", "dense as +mask", "dense as mask all" }
 
 local function joined(...)
@@ -21,8 +24,8 @@ local function joined(...)
   return list
 end
 
--- factor_arms: by factor, the arms in which it varies alone. allocated: the arms with adapters.
-function describe.figures(factor_arms, allocated)
+-- factor_arms: by factor, the arms in which it varies alone.
+function describe.figures(factor_arms)
   local frontier = joined(factorial_arms, sized_arms)
   local figures = {
     col.scatter { name = "flops-accuracy", title = "FLOPs against accuracy", x = "flops_nominal", y = "accuracy",
@@ -30,9 +33,9 @@ function describe.figures(factor_arms, allocated)
     col.scatter { name = "parameters-accuracy", title = "Parameters against accuracy", x = "nonzero", y = "accuracy",
       arms = frontier, x_label = "non-zero parameters", y_label = "next-token accuracy" },
     col.scatter { name = "allocation", title = "What allocations of adapters buy", x = "trainable_percent", y = "nats",
-      arms = joined({ "base" }, allocated), x_label = "trainable parameters (%)", y_label = "nats a token" },
+      arms = joined({ "base" }, tuned_arms), x_label = "trainable parameters (%)", y_label = "nats a token" },
     col.heatmap { name = "layer-contributions", title = "What each site's adapter contributes", from = "contribution",
-      x = "arm", y = "site", z = "change", z_label = "change of nats without it" },
+      arms = tuned_arms, x = "arm", y = "site", z = "change", z_label = "change of nats without it" },
     col.line { name = "training-curves", title = "Training on the second domain", from = "curve", x = "step", y = { "ce" },
       arms = corners, x_label = "step, through all phases", y_label = "cross entropy (nats)" },
     col.line { name = "validation-curves", title = "Convergence", from = "curve", x = "step", y = { "valid_nats" },
@@ -110,7 +113,8 @@ describe.report = {
     table = { "log_efficiency", "accuracy", "flops_executed", "nonzero" } },
   col.section { title = "Convergence",
     text = "Steps, and seconds at each phase's measured rate, until the validation loss first comes down to full tuning's best "
-      .. "plus 1 %. Probes and mask trainings count. Not finite: it never came there within its tokens.",
+      .. "plus 1 %. Probes and mask trainings count. Not finite: it never came there within its tokens. A mean is over the seeds "
+      .. "that did, convergence_reached says how many of them.",
     table = { "convergence_steps", "convergence_reached", "convergence_seconds", "seconds_per_step", "training_memory" } },
   col.section { title = "Orders found", text = "Path costs fall; loss and FLOPs cannot by ordering alone.", table = { "orders" } },
   col.section { title = "Masks",

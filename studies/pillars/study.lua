@@ -234,6 +234,6 @@ return col.study {
     unigram_log_efficiency = train.log_efficiency(unigram.accuracy, unigram.flops, unigram.parameters),
     allocations = counted.by_arm, distinct_allocations = counted.distinct,
   },
-  figures = describe.figures(factor_arms, allocated),
+  figures = describe.figures(factor_arms),
   report = describe.report,
 }
