@@ -15,15 +15,16 @@ export ASAN_OPTIONS=detect_leaks=0:verify_asan_link_order=0
 
 # Not with --seccomp-bpf: it lets strace inject errors, but no signals.
 run_traced() {
-  local project=$1
-  shift
-  (cd "$project" && exec strace "$@" "$COLONNADE" run study --plugin "$good_plugin" --workers 2)
+  local project=$1 workers=$2
+  shift 2
+  (cd "$project" && exec strace "$@" "$COLONNADE" run study --plugin "$good_plugin" --workers "$workers")
 }
 
+# With one worker, so that it does everything that there is to do.
 run_preloaded() {
   local project=$1 calls=$2 kind=$3 k=$4
   (export LD_PRELOAD="$scratch/faults.so" FAULT_CALLS=",$calls," FAULT_KIND="$kind" FAULT_AT="$k" FAULT_MARK="$project/struck"
-    cd "$project" && exec "$COLONNADE" run study --plugin "$good_plugin" --workers 2)
+    cd "$project" && exec "$COLONNADE" run study --plugin "$good_plugin" --workers 1)
 }
 
 # trial PROJECT WHO CALLS KIND K: false if the run made fewer such calls.
@@ -32,7 +33,7 @@ trial() {
   rm -rf "$project/.colonnade" "$project/runs" "$project/struck"
   mkdir -p "$project/.colonnade"
   if [ "$who" = coordinator ]; then
-    run_traced "$project" -f -o "$project/strace" -e "trace=$calls" -e "inject=$calls:$kind:when=$k" >"$project/trial" 2>&1 || code=$?
+    run_traced "$project" 2 -f -o "$project/strace" -e "trace=$calls" -e "inject=$calls:$kind:when=$k" >"$project/trial" 2>&1 || code=$?
     # strace ends as the coordinator ended; killed, it writes no more to its file.
     { [ "$code" != "$killed_code" ] && ! grep -q INJECTED "$project/strace"; } || touch "$project/struck"
   else
@@ -78,7 +79,7 @@ list_kinds() {
 
 # How many calls of the set CALLS WHO made in the undisturbed run.
 count_calls() {
-  local who=$1 pattern="^(${2//,/|})\\(" file count most=0
+  local who=$1 pattern="^(${2//,/|})(to)?\\(" file count most=0
   local files=("$scratch"/counted.*)
   if [ "$who" = coordinator ]; then files=("${files[0]}"); else files=("${files[@]:1}"); fi
   for file in "${files[@]}"; do
@@ -128,7 +129,7 @@ sweep() {
   "${CC:-cc}" -shared -fPIC -O1 -o "$scratch/faults.so" "$(dirname "${BASH_SOURCE[0]}")/faults.c" || fail "faults.c does not compile"
   make_project undisturbed >/dev/null
   write_small_study "$project"
-  run_traced "$project" -ff -o "$scratch/counted" -e trace="$(IFS=,; echo "${coordinator_calls[*]}"),sendto" >"$scratch/out" 2>&1 ||
+  run_traced "$project" 1 -ff -o "$scratch/counted" -e trace="$(IFS=,; echo "${coordinator_calls[*]}"),sendto" >"$scratch/out" 2>&1 ||
     { cat "$scratch/out" >&2; fail "the undisturbed run failed"; }
   copy_results "$project" "$scratch/reference"
   if [ $# = 0 ]; then sweep_all; else sweep_sample "$1"; fi
