@@ -10,6 +10,7 @@ namespace colonnade {
 namespace {
 
 // What a block of Philox is used for: the third word of its counter. Numbers and derived keys never share a block.
+// random_words.cpp takes the next value.
 enum class Use : std::uint32_t { numbers = 0, number_key = 1, text_length = 2, text_block = 3 };
 
 constexpr std::uint32_t kMultiplier0 = 0xD2511F53;
