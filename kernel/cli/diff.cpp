@@ -20,7 +20,7 @@ struct DiffOptions : CommonOptions {
 
 void print_parts(const char* title, const std::vector<KeyDifference>& differences) {
   if (differences.empty()) return;
-  TextTable table({title, "first", "second"});
+  ScreenTable table({title, "first", "second"});
   for (const KeyDifference& difference : differences) {
     table.add({difference.part, short_text(difference.before, most_value_text),
                short_text(difference.after, most_value_text)});
@@ -29,7 +29,7 @@ void print_parts(const char* title, const std::vector<KeyDifference>& difference
 }
 
 void print_nodes(const RunDifference& difference) {
-  TextTable table({"first", "second", "part", "in first", "in second"});
+  ScreenTable table({"first", "second", "part", "in first", "in second"});
   int behind = 0;
   for (const NodePair& pair : difference.nodes) {
     if (pair.only_inputs) {
@@ -54,7 +54,7 @@ void print_nodes(const RunDifference& difference) {
 }
 
 void print_metrics(const RunDifference& difference, bool all) {
-  TextTable table({"arm", "seed", "metric", "first", "second", "change"});
+  ScreenTable table({"arm", "seed", "metric", "first", "second", "change"});
   int same = 0;
   for (const MetricPair& metric : difference.metrics) {
     if (metric.same && !all) {

@@ -52,7 +52,7 @@ Json pin_json(const Pin& pin) {
 
 int list_pins(const std::vector<Pin>& pins, bool json) {
   Json list = Json::array();
-  TextTable table({"pin", "values"});
+  ScreenTable table({"pin", "values"});
   for (const Pin& pin : pins) {
     list.push_back(pin_json(pin));
     table.add({pin.name, std::to_string(pin.keys.size())});

@@ -74,7 +74,7 @@ int ls(const CommonOptions& options) {
     print_json({{"runs", list}, {"store", {{"folder", project.store_folder().string()}, {"bytes", bytes}}}});
     return 0;
   }
-  TextTable table({"run", "state", "started", "last", "arms"});
+  ScreenTable table({"run", "state", "started", "last", "arms"});
   for (const Listed& run : runs) {
     table.add({run.folder.name(), run.state, human_time(run.history.started), human_time(run.history.last),
                short_text(fmt::format("{}", fmt::join(run.history.arms, " ")), most_arms_text)});

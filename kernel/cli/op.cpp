@@ -94,13 +94,13 @@ void print_op(const OpSchema& schema) {
     say("draws random numbers{}: takes seed = n and stream = n beside its parameters\n",
         schema.fixed_stream ? ", the same ones at every occurrence" : "");
   }
-  TextTable inputs({"input", "type", "", "what"});
+  ScreenTable inputs({"input", "type", "", "what"});
   for (const InputSpec& input : schema.inputs) {
     const std::string how = input.many ? "many" : input.optional ? "optional" : "";
     inputs.add({input.role, input.type, how, input.doc});
   }
   if (!inputs.empty()) say("\n{}", inputs.text());
-  TextTable params({"parameter", "type", "default", "allowed", "what"});
+  ScreenTable params({"parameter", "type", "default", "allowed", "what"});
   for (const Param& param : schema.params) {
     const std::string searched = param.search == Search::no    ? ""
                                  : param.search == Search::log ? " (searched, log)"
@@ -108,7 +108,7 @@ void print_op(const OpSchema& schema) {
     params.add({param.name, type_text(param), default_text(param), range_text(param), param.doc + searched});
   }
   if (!params.empty()) say("\n{}", params.text());
-  TextTable outputs({"field", "type", "what"});
+  ScreenTable outputs({"field", "type", "what"});
   for (const OutputSpec& output : schema.outputs) outputs.add({output.name, output.type, output.doc});
   say("\n{}", outputs.text());
   if (!schema.example.empty()) say("\nExample:\n{}\n", indented(schema.example));
@@ -121,7 +121,7 @@ int list_ops(const Catalogue& catalogue, bool json) {
     print_json(list);
     return 0;
   }
-  TextTable table({"op", "of", "gives", "what"});
+  ScreenTable table({"op", "of", "gives", "what"});
   for (const OpSchema* schema : catalogue.ops()) {
     table.add({schema->id(), schema->inputs.empty() ? "" : schema->inputs.front().type, schema->outputs.front().type,
                first_line(schema->doc)});

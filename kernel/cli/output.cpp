@@ -26,14 +26,14 @@ std::string padded(const std::string& cell, std::size_t wanted, bool right) {
 
 }  // namespace
 
-TextTable::TextTable(std::vector<std::string> headings) : headings_(std::move(headings)) {}
+ScreenTable::ScreenTable(std::vector<std::string> headings) : headings_(std::move(headings)) {}
 
-void TextTable::add(std::vector<std::string> cells) {
+void ScreenTable::add(std::vector<std::string> cells) {
   cells.resize(headings_.size());
   rows_.push_back(std::move(cells));
 }
 
-std::string TextTable::text() const {
+std::string ScreenTable::text() const {
   std::vector<std::size_t> widths;
   for (const std::string& heading : headings_) widths.push_back(width(heading));
   for (const auto& row : rows_) {

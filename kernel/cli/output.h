@@ -13,9 +13,9 @@
 namespace colonnade::host {
 
 // A table for people: columns as wide as their cells, numbers flush right.
-class TextTable {
+class ScreenTable {
  public:
-  explicit TextTable(std::vector<std::string> headings);
+  explicit ScreenTable(std::vector<std::string> headings);
   void add(std::vector<std::string> cells);
   bool empty() const { return rows_.empty(); }
   std::string text() const;  // ends in a line break

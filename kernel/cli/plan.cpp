@@ -144,7 +144,7 @@ std::string shared_by(const std::set<std::string>& arms) {
 }
 
 void print_plan(const Plan& plan) {
-  TextTable nodes({"node", "users", "arms", "state", "time", "disk"});
+  ScreenTable nodes({"node", "users", "arms", "state", "time", "disk"});
   for (const NodeForecast& node : plan.nodes) {
     const std::string name = node.node->label.empty()
                                  ? node.node->short_name()
@@ -159,7 +159,7 @@ void print_plan(const Plan& plan) {
                : node.bytes ? human_bytes(*node.bytes)
                             : "unknown"});
   }
-  TextTable shares({"arm", "nodes", "adds", "time", "disk"});
+  ScreenTable shares({"arm", "nodes", "adds", "time", "disk"});
   for (const Share& share : plan.shares) {
     shares.add({share.arm.empty() ? "(shared)" : share.arm, std::to_string(share.nodes), std::to_string(share.added),
                 seconds_text(share.seconds, share.added), bytes_text(share.bytes, share.added)});

@@ -45,7 +45,7 @@ int list_plugins(const CommonOptions& options) {
     print_json(list);
     return 0;
   }
-  TextTable table({"plugin", "version", "from", "ops", "state"});
+  ScreenTable table({"plugin", "version", "from", "ops", "state"});
   for (const PluginInfo& plugin : catalogue->plugins()) {
     const std::string reason = plugin.disabled.substr(0, plugin.disabled.find('\n'));
     table.add({plugin.name, plugin.stamp.version, plugin.origin, std::to_string(plugin.ops.size()),
@@ -78,7 +78,7 @@ int plugin_info(const PluginOptions& options) {
   if (!stamp.extends_plugins.empty()) say("extends   {}\n", fmt::join(stamp.extends_plugins, ", "));
   for (const auto& file : plugin->shadowed) say("shadows   {}\n", file.string());
   if (!plugin->disabled.empty()) say("disabled  {}\n", plugin->disabled);
-  TextTable ops({"op", "what"});
+  ScreenTable ops({"op", "what"});
   for (const OpSchema& op : plugin->ops) ops.add({op.id(), op.doc.substr(0, op.doc.find('\n'))});
   if (!ops.empty()) say("\n{}", ops.text());
   for (const auto& [kind, ids] : plugin->provides) say("provides {}: {}\n", kind, fmt::join(ids, ", "));

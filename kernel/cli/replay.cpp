@@ -45,7 +45,7 @@ std::string summary(const ReplayFindings& findings) {
 void print_findings(const RunRecord& run, const ReplayFindings& findings) {
   for (const Change& change : findings.changes) say("changed: {}\n", change.text);
   for (const Damage& damage : findings.damage) say("damaged: {}\n", damage.text);
-  TextTable table({"node", "label", "verdict", "detail"});
+  ScreenTable table({"node", "label", "verdict", "detail"});
   for (const NodeVerdict& node : findings.nodes) {
     table.add({node.node->short_name(), node.node->label, std::string(verdict_name(node.verdict)), detail_of(node)});
   }

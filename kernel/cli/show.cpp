@@ -84,10 +84,10 @@ void show_node(const RunRecord& run, const NodeRecord& node, Store& store) {
       human_seconds(node.seconds), node.structure.hex(), node.key.hex());
   if (node.seed) say("seed        {}\n", *node.seed);
   if (!node.failure.empty()) say("failure     {}\n", node.failure);
-  TextTable params({"parameter", "value"});
+  ScreenTable params({"parameter", "value"});
   for (const auto& [name, value] : node.params.items()) params.add({name, short_text(value, most_param_text)});
   if (!params.empty()) say("\n{}", params.text());
-  TextTable inputs({"input", "from", "field", "content"});
+  ScreenTable inputs({"input", "from", "field", "content"});
   for (const auto& input : node.inputs) {
     const NodeRecord* from = run.history.find(input.node);
     const bool known = from && from->contents.count(input.field);
@@ -95,7 +95,7 @@ void show_node(const RunRecord& run, const NodeRecord& node, Store& store) {
                 known ? from->contents.at(input.field).short_hex() : "-"});
   }
   if (!inputs.empty()) say("\n{}", inputs.text());
-  TextTable fields({"field", "content", "value"});
+  ScreenTable fields({"field", "content", "value"});
   const Trace* trace = store.find_even_without_blobs(node.key);
   for (const auto& [name, content] : node.contents) {
     const bool known = trace && trace->manifest.fields.count(name);
@@ -107,7 +107,7 @@ void show_node(const RunRecord& run, const NodeRecord& node, Store& store) {
 }
 
 void print_results(const RunRecord& run, Store& store) {
-  TextTable table({"arm", "seed", "metric", "value"});
+  ScreenTable table({"arm", "seed", "metric", "value"});
   const auto add = [&](const std::string& arm, const std::string& seed, const std::vector<MetricRecord>& metrics) {
     for (const MetricRecord& metric : metrics) {
       const NodeRecord* node = run.history.find(metric.node);
@@ -139,7 +139,7 @@ void show_run(const RunRecord& run, Store& store) {
   double seconds = 0;
   for (const NodeRecord& node : history.nodes) seconds += node.computed ? node.seconds : 0;
   say("{} nodes, {} computed in {}\n", history.nodes.size(), computed, human_seconds(seconds));
-  TextTable nodes({"node", "label", "state", "time", "inputs"});
+  ScreenTable nodes({"node", "label", "state", "time", "inputs"});
   for (const NodeRecord* node : reached_nodes(history)) {
     std::vector<std::string> inputs;
     for (const auto& input : node->inputs) {

@@ -79,7 +79,7 @@ int why(const WhyOptions& options) {
         node.op);
   } else {
     say("the nearest earlier evaluation of {} ({}) differs in:\n", node.op, human_time(nearest.trace->finished));
-    TextTable table({"part", "then", "here", ""});
+    ScreenTable table({"part", "then", "here", ""});
     for (const KeyDifference& difference : nearest.differences) {
       table.add({difference.part, short_text(difference.before, most_value_text),
                  short_text(difference.after, most_value_text), explain(difference, node, run.history)});
