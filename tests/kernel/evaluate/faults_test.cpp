@@ -103,7 +103,7 @@ TEST_CASE("An op is ended when it uses more memory than it declares", "[faults]"
     return bench.node("hoard",
                       {{"bytes", static_cast<std::int64_t>(bytes)}, {"limit", static_cast<std::int64_t>(limit)}});
   };
-  const NodeRef modest = hoard(8 * kMebibyte, 64 * kMebibyte), greedy = hoard(400 * kMebibyte, 32 * kMebibyte);
+  const NodeRef modest = hoard(8 * kMebibyte, 200 * kMebibyte), greedy = hoard(400 * kMebibyte, 32 * kMebibyte);
   bench.evaluate({modest, greedy});
   CHECK(bench.value(modest) == 2);
   CHECK_THAT(bench.failure(greedy), Catch::StartsWith("op probe/hoard of plugin probe used ") &&

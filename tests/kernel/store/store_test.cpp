@@ -268,6 +268,6 @@ TEST_CASE("Opening 1,000 traces and finding them takes milliseconds") {
   CHECK(found == count);
   const auto milliseconds = [](auto a, auto b) { return std::chrono::duration<double, std::milli>(b - a).count(); };
   INFO("opened in " << milliseconds(start, opened) << " ms, found in " << milliseconds(opened, ended) << " ms");
-  CHECK(milliseconds(start, opened) < 50);  // a few; the bound leaves room for a busy machine and a debug build
-  CHECK(milliseconds(opened, ended) < 500);
+  CHECK(milliseconds(start, opened) < 50);    // a few; the bound leaves room for a busy machine and a debug build
+  CHECK(milliseconds(opened, ended) < 2000);  // under sanitizers about a second
 }
