@@ -8,22 +8,11 @@ namespace colonnade {
 
 namespace {
 
-void require_enough(const Tokens& tokens, const std::string& role, std::int64_t length) {
-  if (tokens.count() > length) return;
-  throw Error(ErrorKind::input, "the input '" + role + "' has " + std::to_string(tokens.count()) +
-                                    " tokens; windows of length " + std::to_string(length) + " need at least " +
-                                    std::to_string(length + 1));
-}
-
 Value train(OpContext& context) {
   const TrainOptions options = TrainOptions::from_params(context.params());
-  Tokens data = tokens_from(context.input("data"));
-  require_enough(data, "data", options.length);
-  std::optional<Tokens> valid;
-  if (context.has_input("valid")) {
-    valid = tokens_from(context.input("valid"));
-    require_enough(*valid, "valid", options.length);
-  }
+  TrainingData data = TrainingData::from_field(context.input("data"), "data", options.length);
+  std::optional<TrainingData> valid;
+  if (context.has_input("valid")) valid = TrainingData::from_field(context.input("valid"), "valid", options.length);
   if (options.evaluate_every && !valid) throw Error(ErrorKind::usage, "evaluate_every needs the input 'valid'");
   if (options.early_stop && !options.evaluate_every) {
     throw Error(ErrorKind::usage, "early_stop needs evaluate_every and the input 'valid'");
@@ -38,8 +27,8 @@ Value train(OpContext& context) {
 
 void declare_schedule(OpDeclaration& op) {
   op.param(integer("steps", "optimizer steps").range(1, std::nullopt))
-      .param(integer("batch", "sequences in a batch").range(1, std::nullopt).fall_back(16))
-      .param(integer("length", "tokens in a sequence").range(1, std::nullopt).fall_back(256))
+      .param(integer("batch", "sequences, or examples, in a batch").range(1, std::nullopt).fall_back(16))
+      .param(integer("length", "tokens in a sequence; without meaning for examples").range(1, std::nullopt).fall_back(256))
       .param(
           integer("accumulation", "batches whose gradients are averaged in a step").range(1, std::nullopt).fall_back(1))
       .param(real("learning_rate", "highest learning rate").above(0).fall_back(1e-4).searched(Search::log))
@@ -68,7 +57,7 @@ void declare_evaluation(OpDeclaration& op) {
                .range(1, std::nullopt)
                .optional())
       .param(
-          integer("evaluate_windows", "windows of an evaluation, spread evenly").range(1, std::nullopt).fall_back(32))
+          integer("evaluate_windows", "windows, or examples, of an evaluation, spread evenly").range(1, std::nullopt).fall_back(32))
       .param(integer("early_stop", "end after so many evaluations in a row without a better one")
                  .range(1, std::nullopt)
                  .optional())
@@ -81,22 +70,19 @@ void register_plugin(Registrar& registrar) {
   OpDeclaration& op = registrar.op("train");
   op.doc(
         "Trains everything of a model that is trainable, with AdamW.\n"
-        "Each batch is `batch` windows of `length` + 1 tokens at positions drawn by the step's own random numbers, so "
-        "that every "
-        "arm under one seed sees the same batches and a training that was killed goes on with the same ones. The loss "
-        "is the "
-        "model's own plus the penalties of its adapters and hooks. Source of the optimizer: Loshchilov and Hutter, "
-        "Decoupled "
-        "Weight Decay Regularization, 2019.")
+        "Each batch is `batch` windows of `length` + 1 tokens at positions drawn by the step's own random numbers, or as "
+        "many different examples, so that every arm under one seed sees the same batches and a training that was killed "
+        "goes on with the same ones. The loss is the model's own plus the penalties of its adapters and hooks. Source of "
+        "the optimizer: Loshchilov and Hutter, Decoupled Weight Decay Regularization, 2019.")
       .example("local tuned = base:train { data = text.train, valid = text.valid, steps = 600, learning_rate = 1e-3 }")
       .random()
       .input("model", "model", "what is trained")
-      .input("data", "tokens", "the training text")
-      .optional_input("valid", "tokens", "the text of evaluations while training")
+      .input("data", "any", "the training text (tokens), or examples")
+      .optional_input("valid", "any", "the text or the examples of evaluations while training")
       .output("model", "model", "the trained model, adapters attached")
       .output("curve", "table", "losses by step")
       .output("trainable_percent", "scalar", "trainable elements among all")
-      .output("summary", "record", "steps, tokens, best evaluation, rescued gradients");
+      .output("summary", "record", "steps, tokens or examples, best evaluation, rescued gradients");
   declare_schedule(op);
   declare_optimizer(op);
   declare_evaluation(op);

@@ -89,22 +89,7 @@ double learning_rate_at(const TrainOptions& options, std::int64_t step) {
   return options.learning_rate * (options.final_fraction + (1 - options.final_fraction) * cosine);
 }
 
-double evaluate_nats(const Model& model, const Tokens& tokens, std::int64_t length, std::int64_t windows,
-                     std::int64_t batch) {
-  at::NoGradGuard guard;
-  const std::int64_t last = tokens.count() - length - 1;
-  const std::int64_t count = std::min(windows, last / length + 1);
-  double sum = 0;
-  for (std::int64_t first = 0; first < count; first += batch) {
-    std::vector<std::int64_t> starts;
-    for (std::int64_t i = first; i < std::min(first + batch, count); ++i)
-      starts.push_back(count == 1 ? 0 : last * i / (count - 1));
-    sum += model.loss(window_batch(tokens, starts, length)).item<double>() * static_cast<double>(starts.size());
-  }
-  return sum / static_cast<double>(count);
-}
-
-Trainer::Trainer(Model model, Tokens data, std::optional<Tokens> valid, TrainOptions options, RandomStream random)
+Trainer::Trainer(Model model, TrainingData data, std::optional<TrainingData> valid, TrainOptions options, RandomStream random)
     : model_(std::move(model)),
       data_(std::move(data)),
       valid_(std::move(valid)),
@@ -118,16 +103,7 @@ Trainer::Trainer(Model model, Tokens data, std::optional<Tokens> valid, TrainOpt
 }
 
 Batch Trainer::training_batch(std::int64_t index) const {
-  const RandomStream draws = random_.at("windows");
-  const auto positions = static_cast<std::uint64_t>(data_.count() - options_.length);
-  // Windows are numbered through the whole training (hooks ask for negative ones), so that two batches of 8 are one
-  // of 16.
-  const auto first = static_cast<std::uint64_t>(index) * static_cast<std::uint64_t>(options_.batch);
-  std::vector<std::int64_t> starts;
-  for (std::int64_t row = 0; row < options_.batch; ++row) {
-    starts.push_back(static_cast<std::int64_t>(draws.below(first + static_cast<std::uint64_t>(row), positions)));
-  }
-  return window_batch(data_, starts, options_.length);
+  return data_.batch(random_.at("windows"), index, options_.batch, options_.length, model_.dtype());
 }
 
 TrainingStep Trainer::training_step(const StepInfo& info) {
@@ -232,7 +208,7 @@ bool Trainer::evaluation_due() const {
 }
 
 void Trainer::evaluate() {
-  last_valid_ = evaluate_nats(model_, *valid_, options_.length, options_.evaluate_windows, options_.batch);
+  last_valid_ = valid_->evaluate(model_, options_.evaluate_windows, options_.batch, options_.length);
   if (!std::isfinite(*last_valid_)) throw not_finite("the loss on 'valid'", step_);
   ++evaluations_since_best_;
   if (best_valid_ && *last_valid_ >= *best_valid_) return;
@@ -346,7 +322,7 @@ void Trainer::restore(const Value& checkpoint) {
 
 Value Trainer::result() const {
   const Model::Counts counts = model_.counts();
-  const std::int64_t tokens = step_ * options_.accumulation * options_.batch * options_.length;
+  const std::int64_t units = step_ * options_.accumulation * options_.batch * data_.units(options_.length);
   Value value;
   value.fields["model"] = model_.to_field();
   value.fields["curve"] = to_field(curve_);
@@ -357,7 +333,7 @@ Value Trainer::result() const {
                                                       .better = Better::lower,
                                                       .per_example = {}});
   Json summary = {{"steps", step_},
-                  {"tokens", tokens},
+                  {data_.unit_name(), units},
                   {"trainable", counts.trainable},
                   {"parameters", counts.all},
                   {"rescued_gradients", rescued_},

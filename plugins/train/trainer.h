@@ -10,7 +10,7 @@
 #include "colonnade/error.h"
 #include "colonnade/op.h"
 #include "colonnade/tensor/model.h"
-#include "colonnade/tokens.h"
+#include "training_data.h"
 
 namespace colonnade {
 
@@ -32,14 +32,10 @@ struct TrainOptions {
 // Steps count from 0.
 double learning_rate_at(const TrainOptions& options, std::int64_t step);
 
-// Mean nats over `windows` windows spread evenly over the tokens: the same ones at every call.
-double evaluate_nats(const Model& model, const Tokens& tokens, std::int64_t length, std::int64_t windows,
-                     std::int64_t batch);
-
 // One training from beginning to end, resumable at every step. Owns a writable copy of the model.
 class Trainer {
  public:
-  Trainer(Model model, Tokens data, std::optional<Tokens> valid, TrainOptions options, RandomStream random);
+  Trainer(Model model, TrainingData data, std::optional<TrainingData> valid, TrainOptions options, RandomStream random);
 
   void restore(const Value& checkpoint);
   Value checkpoint() const;
@@ -68,8 +64,8 @@ class Trainer {
   TrainingStep training_step(const StepInfo& info);
 
   Model model_;
-  Tokens data_;
-  std::optional<Tokens> valid_;
+  TrainingData data_;
+  std::optional<TrainingData> valid_;
   TrainOptions options_;
   RandomStream random_;
   ParameterState optimizer_;
