@@ -10,12 +10,12 @@ namespace {
 
 /// What goes into a layer's scan.
 struct ScanTensors {
-  Tensor x, delta, a, b, c, d;
+  Tensor x, delta, a, b, c, d, h0;
 };
 
-Tensor scan(const Configuration& c, const ScanTensors& in) {
+ScanResult scan(const Configuration& c, const ScanTensors& in) {
   const auto function = c.fused ? selective_scan : selective_scan_reference;
-  return function(in.x, in.delta, in.a, in.b, in.c, in.d, Tensor(), c.discretization).y;
+  return function(in.x, in.delta, in.a, in.b, in.c, in.d, in.h0, c.discretization);
 }
 
 /// The state averaged over d_state, [B, L, D]: what a C of 1/N reads out.
@@ -45,13 +45,41 @@ void observe_states(SiteRunner& run, const Configuration& c, std::int64_t layer,
   if (const Symmetry* state = run.wanted(prefix + ".state")) run.observe(*state, mean_over_channels(c, in));
 }
 
-Tensor mixer(SiteRunner& run, const Configuration& c, std::int64_t layer, const Tensor& input) {
+std::string state_name(std::int64_t layer, const char* what) {
+  return "layers." + std::to_string(layer) + "." + what;
+}
+
+/// The convolution of x [B, L, d_inner] behind the inputs that the state remembers; replaces these.
+Tensor convolve_from(SiteRunner& run, const std::string& site, const Tensor& x, Tensor& remembered) {
+  const std::int64_t past = remembered.size(1);
+  const Tensor joined = at::cat({remembered, x}, 1);
+  remembered = joined.narrow(1, x.size(1), past).clone();
+  return run.causal_conv1d(site, joined).narrow(1, past, x.size(1));
+}
+
+/// What a layer reads besides its input. Padding is zero before the convolution, so that it leaves nothing there, and
+/// zero after it, so that it leaves nothing in the scan's state.
+struct Sequence {
+  Tensor mask;                    // [B, L, 1] in the weights' type, or undefined: no padding
+  NamedTensors* state = nullptr;  // null: the sequence begins here and nothing is kept
+};
+
+Tensor mixer(SiteRunner& run, const Configuration& c, std::int64_t layer, const Tensor& input,
+             const Sequence& sequence) {
   const std::string prefix = layer_prefix(layer) + "mixer.";
   const std::int64_t inner = c.d_inner();
+  const auto masked = [&](const Tensor& x) { return sequence.mask.defined() ? x * sequence.mask : x; };
   const Tensor xz = run.linear(prefix + "in_proj", input);
   const Tensor z = xz.narrow(-1, inner, inner);
+  const Tensor x = masked(xz.narrow(-1, 0, inner));
   ScanTensors in;
-  in.x = at::silu(run.causal_conv1d(prefix + "conv1d", xz.narrow(-1, 0, inner)));
+  if (sequence.state == nullptr) {
+    in.x = run.causal_conv1d(prefix + "conv1d", x);
+  } else {
+    in.x = convolve_from(run, prefix + "conv1d", x, sequence.state->at(state_name(layer, "conv")));
+    in.h0 = sequence.state->at(state_name(layer, "scan"));
+  }
+  in.x = masked(at::silu(in.x));
   const Tensor selected = run.linear(prefix + "x_proj", in.x);
   in.b = selected.narrow(-1, c.dt_rank, c.d_state);
   in.c = selected.narrow(-1, c.dt_rank + c.d_state, c.d_state);
@@ -59,7 +87,9 @@ Tensor mixer(SiteRunner& run, const Configuration& c, std::int64_t layer, const 
   in.a = -at::exp(run.parameter(prefix + "A_log"));
   in.d = run.parameter(prefix + "D");
   observe_states(run, c, layer, in);
-  return run.linear(prefix + "out_proj", scan(c, in) * at::silu(z));
+  const ScanResult scanned = scan(c, in);
+  if (sequence.state != nullptr) sequence.state->at(state_name(layer, "scan")) = scanned.h_last;
+  return run.linear(prefix + "out_proj", scanned.y * at::silu(z));
 }
 
 void check_ids(const Tensor& ids, std::int64_t vocabulary) {
@@ -74,19 +104,39 @@ void check_ids(const Tensor& ids, std::int64_t vocabulary) {
                                     " is outside the model's vocabulary of " + std::to_string(vocabulary));
 }
 
-}  // namespace
-
-Tensor Mamba::forward(SiteRunner& run, const Json& document, const Batch& batch) const {
-  const Configuration c = configuration_from(document);
+Tensor run_layers(SiteRunner& run, const Configuration& c, const Batch& batch, NamedTensors* state) {
   const Tensor& ids = batch.at("ids");
   check_ids(ids, c.vocabulary);
   const Symmetry* stream = run.wanted("model");
   Tensor x = run.embedding(kEmbeddingSite, ids);
+  Sequence sequence;
+  sequence.state = state;
+  if (batch.has("mask")) sequence.mask = batch.at("mask").to(x.scalar_type()).unsqueeze(-1);
   for (std::int64_t layer = 0; layer < c.layers; ++layer) {
-    x = x + mixer(run, c, layer, run.rms_norm(layer_prefix(layer) + "norm", x, c.norm_epsilon));
+    x = x + mixer(run, c, layer, run.rms_norm(layer_prefix(layer) + "norm", x, c.norm_epsilon), sequence);
     if (stream != nullptr) run.observe(*stream, x);
   }
   return run.linear_transposed_embedding(kEmbeddingSite, run.rms_norm(kFinalNormSite, x, c.norm_epsilon));
+}
+
+}  // namespace
+
+Tensor Mamba::forward(SiteRunner& run, const Json& document, const Batch& batch) const {
+  return run_layers(run, configuration_from(document), batch, nullptr);
+}
+
+NamedTensors Mamba::initial_state(const Json& document, std::int64_t batch, at::ScalarType dtype) const {
+  const Configuration c = configuration_from(document);
+  NamedTensors state;
+  for (std::int64_t layer = 0; layer < c.layers; ++layer) {
+    state[state_name(layer, "conv")] = at::zeros({batch, c.conv_width - 1, c.d_inner()}, dtype);
+    state[state_name(layer, "scan")] = at::zeros({batch, c.d_inner(), c.d_state}, dtype);
+  }
+  return state;
+}
+
+Tensor Mamba::forward_from(SiteRunner& run, const Json& document, const Batch& batch, NamedTensors& state) const {
+  return run_layers(run, configuration_from(document), batch, &state);
 }
 
 }  // namespace colonnade::mamba

@@ -10,18 +10,24 @@
 #pragma once
 
 #include "colonnade/tensor/model.h"
+#include "colonnade/tensor/recurrent.h"
 #include "configuration.h"
 
 namespace colonnade::mamba {
 
 inline constexpr const char* kArchitectureType = "mamba/language_model";
 
-class Mamba final : public Architecture {
+/// The state of a sequence: for each layer the last inputs of its convolution, "layers.I.conv" [B, width - 1, d_inner],
+/// and the scan's state, "layers.I.scan" [B, d_inner, d_state].
+class Mamba final : public Architecture, public Recurrent {
  public:
   std::string type() const override { return kArchitectureType; }
   std::vector<SiteSpec> sites(const Json& configuration) const override;
   std::vector<Symmetry> symmetries(const Json& configuration) const override;
   Tensor forward(SiteRunner& run, const Json& configuration, const Batch& batch) const override;
+  NamedTensors initial_state(const Json& configuration, std::int64_t batch, at::ScalarType dtype) const override;
+  Tensor forward_from(SiteRunner& run, const Json& configuration, const Batch& batch,
+                      NamedTensors& state) const override;
   std::vector<FixedCost> fixed_costs(const Json& configuration, std::int64_t length) const override;
   double applications(const Json& configuration, const SiteSpec& site, std::int64_t length) const override;
 };

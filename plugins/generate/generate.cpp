@@ -1,0 +1,77 @@
+#include "generate.h"
+
+#include <ATen/Functions.h>
+
+#include <algorithm>
+
+namespace colonnade {
+
+namespace {
+
+// Prompts behind padding, and which positions are tokens.
+Batch padded(const std::vector<TokenIds>& prompts) {
+  std::size_t length = 0;
+  for (const TokenIds& prompt : prompts) length = std::max(length, prompt.size());
+  const auto rows = static_cast<std::int64_t>(prompts.size());
+  const auto columns = static_cast<std::int64_t>(length);
+  Tensor ids = at::zeros({rows, columns}, at::kLong);
+  Tensor mask = at::zeros({rows, columns}, at::kBool);
+  auto* id = ids.mutable_data_ptr<std::int64_t>();
+  auto* valid = mask.mutable_data_ptr<bool>();
+  for (std::size_t row = 0; row < prompts.size(); ++row) {
+    const std::size_t first = (row + 1) * length - prompts[row].size();
+    std::copy(prompts[row].begin(), prompts[row].end(), id + first);
+    std::fill_n(valid + first, prompts[row].size(), true);
+  }
+  Batch batch;
+  batch.tensors["ids"] = ids;
+  batch.tensors["mask"] = mask;
+  return batch;
+}
+
+bool ends_with(const TokenIds& tokens, const TokenIds& end) {
+  return tokens.size() >= end.size() && std::equal(end.rbegin(), end.rend(), tokens.rbegin());
+}
+
+// Takes a new token; true if the text ends with it.
+bool extend(Continuation& text, std::int64_t token, const Generation& generation) {
+  text.tokens.push_back(token);
+  for (const TokenIds& stop : generation.stops) {
+    if (!ends_with(text.tokens, stop)) continue;
+    text.tokens.resize(text.tokens.size() - stop.size());
+    text.stopped = true;
+    return true;
+  }
+  return std::ssize(text.tokens) >= generation.max_tokens;
+}
+
+}  // namespace
+
+std::vector<Continuation> generate(const Model& model, const std::vector<TokenIds>& prompts,
+                                   const Generation& generation, const RandomStream& random,
+                                   const std::function<void(std::int64_t step)>& progress) {
+  const auto rows = static_cast<std::int64_t>(prompts.size());
+  std::vector<Continuation> texts(prompts.size());
+  std::vector<bool> done(prompts.size(), false);
+  NamedTensors state = initial_state(model, rows);
+  Tensor logits = forward_from(model, padded(prompts), state).select(1, -1);
+  for (std::int64_t step = 0; step < generation.max_tokens; ++step) {
+    const Tensor wide = logits.to(at::kDouble).contiguous();
+    const auto vocabulary = static_cast<std::size_t>(wide.size(1));
+    Batch next;
+    next.tensors["ids"] = at::zeros({rows, 1}, at::kLong);
+    auto* const ids = next.tensors["ids"].mutable_data_ptr<std::int64_t>();
+    for (std::size_t row = 0; row < texts.size(); ++row) {
+      if (done[row]) continue;  // goes along unseen
+      const std::span<const double> own(wide.const_data_ptr<double>() + row * vocabulary, vocabulary);
+      ids[row] = choose_token(own, generation.sampling, random.at(row).uniform(static_cast<std::uint64_t>(step)));
+      done[row] = extend(texts[row], ids[row], generation);
+    }
+    progress(step + 1);
+    if (std::all_of(done.begin(), done.end(), [](bool each) { return each; })) break;
+    logits = forward_from(model, next, state).select(1, -1);
+  }
+  return texts;
+}
+
+}  // namespace colonnade

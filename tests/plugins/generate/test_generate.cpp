@@ -1,0 +1,115 @@
+#include <ATen/Functions.h>
+
+#include <catch2/catch.hpp>
+
+#include "plugins/generate/generate.h"
+#include "tests/support/plugins.h"
+#include "tests/support/small_model.h"
+
+extern "C" const colonnade::PluginDescriptor colonnade_plugin;
+
+namespace colonnade {
+
+namespace {
+
+using Catch::Matchers::Contains;
+
+Model byte_model() {
+  load_plugin("mamba");
+  register_linked_plugin(colonnade_plugin);
+  const Json params = {{"d_model", 16}, {"layers", 2}, {"d_state", 4}, {"vocabulary", 256}};
+  Model model = Model::from_field(small::run("mamba/mamba", params, {}, 7).at("model")).mutable_copy();
+  // Fresh weights say nearly the same of every byte; these have opinions.
+  model.writable("backbone.embeddings").sparse.mul_(30);
+  return model;
+}
+
+TokenIds ids_of(const std::string& text) {
+  return {text.begin(), text.end()};
+}
+
+const auto ignore = [](std::int64_t) {};
+
+// The likeliest next byte again and again, reading everything from the start each time.
+TokenIds greedily(const Model& model, TokenIds text, std::int64_t count) {
+  TokenIds added;
+  for (std::int64_t i = 0; i < count; ++i) {
+    Batch batch;
+    batch.tensors["ids"] = at::tensor(text, at::kLong).unsqueeze(0);
+    const Tensor last = model.forward(batch).select(1, -1);
+    added.push_back(last.argmax().item<std::int64_t>());
+    text.push_back(added.back());
+  }
+  return added;
+}
+
+Table texts(const Model& model, Json params, std::uint64_t seed = 0) {
+  return table_from(
+      small::run("generate/generate", std::move(params), {{"model", model.to_field()}}, seed).at("texts"));
+}
+
+}  // namespace
+
+TEST_CASE("prompts of several lengths go on together as each would alone, read from the start every time") {
+  const Model model = byte_model();
+  const std::vector<TokenIds> prompts = {ids_of("a"), ids_of("the quick"), ids_of("of")};
+  Generation generation;
+  generation.sampling.temperature = 0;
+  generation.max_tokens = 12;
+  const auto found = generate(model, prompts, generation, RandomStream(1), ignore);
+  for (std::size_t i = 0; i < prompts.size(); ++i) {
+    CHECK(found[i].tokens == greedily(model, prompts[i], generation.max_tokens));
+    CHECK_FALSE(found[i].stopped);
+  }
+}
+
+TEST_CASE("a text's random numbers are its own") {
+  const Model model = byte_model();
+  Generation generation;
+  generation.max_tokens = 20;
+  const TokenIds prompt = ids_of("xyz");
+  const auto alone = generate(model, {prompt}, generation, RandomStream(9), ignore);
+  const auto together =
+      generate(model, {prompt, ids_of("something longer"), prompt}, generation, RandomStream(9), ignore);
+  CHECK(together[0].tokens == alone[0].tokens);
+  CHECK(together[2].tokens != alone[0].tokens);
+}
+
+TEST_CASE("a stop ends a text and is cut off, the others go on") {
+  const Model model = byte_model();
+  Generation generation;
+  generation.sampling.temperature = 0;
+  generation.max_tokens = 10;
+  const TokenIds prompt = ids_of("stop here");
+  const TokenIds whole = greedily(model, prompt, 10);
+  generation.stops = {{whole[3], whole[4]}};
+  const auto first = std::search(whole.begin(), whole.end(), generation.stops[0].begin(), generation.stops[0].end());
+  const auto found = generate(model, {prompt, ids_of("q")}, generation, RandomStream(1), ignore);
+  CHECK(found[0].stopped);
+  CHECK(found[0].tokens == TokenIds(whole.begin(), first));
+  CHECK((found[1].stopped || found[1].tokens.size() == 10));
+}
+
+TEST_CASE("the op gives a row a prompt, readable whatever the bytes") {
+  const Model model = byte_model();
+  const Table table = texts(model, {{"prompts", {"In the ", "\xC3\xA9"}}, {"max_tokens", 30}}, 3);
+  CHECK(table.rows() == 2);
+  CHECK(table.column("prompt").cells[1] == "\xC3\xA9");
+  CHECK(table.column("tokens").cells[0] == 30);
+  CHECK(table.column("ended_by").cells[0] == "length");
+  CHECK_NOTHROW(table.column("continuation").cells.dump());  // throws on what is not UTF-8
+  CHECK(texts(model, {{"prompts", {"In the "}}, {"max_tokens", 30}}, 3).column("continuation").cells[0] ==
+        table.column("continuation").cells[0]);
+  CHECK(texts(model, {{"prompts", {"In the "}}, {"max_tokens", 30}}, 4).column("continuation").cells[0] !=
+        table.column("continuation").cells[0]);
+}
+
+TEST_CASE("what cannot be continued is named") {
+  const Model model = byte_model();
+  CHECK_THROWS_WITH(texts(model, {{"prompts", Json::array()}}), Contains("'prompts' is empty"));
+  CHECK_THROWS_WITH(texts(model, {{"prompts", {"a", ""}}}), Contains("a prompt is empty"));
+  CHECK_THROWS_WITH(texts(model, {{"prompts", {"a"}}, {"stop", {""}}}), Contains("a stop is empty"));
+  CHECK_THROWS_WITH(texts(small::make(), {{"prompts", {"a"}}}), Contains("piece by piece"));
+}
+
+}  // namespace colonnade
