@@ -1,0 +1,28 @@
+// What dare did to a model before, so that a schedule is cumulative.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "colonnade/tensor/model.h"
+
+namespace colonnade::dare {
+
+/// One use of a rule on a site.
+struct Earlier {
+  double rate = 0;              // dropped so far
+  double scale = 1;             // of the survivors so far
+  std::uint64_t threshold = 0;  // words below it are gone
+};
+
+/// By site, then by rule: a strategy with the key of its random numbers.
+using Past = std::map<std::string, std::map<std::string, Earlier>>;
+
+/// Kept with the model as a hook that does nothing while it trains.
+HookType history_type();
+Past past_of(const Model& model);
+void set_past(Model& model, const Past& past);
+
+}  // namespace colonnade::dare
