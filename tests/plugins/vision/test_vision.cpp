@@ -1,0 +1,240 @@
+// Measures against the loops that define them, and from training to measures on drawn pictures.
+#include <ATen/Functions.h>
+#include <ATen/Parallel.h>
+
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <set>
+
+#include "colonnade/error.h"
+#include "colonnade/pictures.h"
+#include "colonnade/plugin.h"
+#include "colonnade/run_op.h"
+#include "colonnade/tensor/examples.h"
+#include "colonnade/tensor/model.h"
+#include "plugins/vision/embed.h"
+#include "plugins/vision/measures.h"
+#include "tests/support/plugins.h"
+
+extern "C" {
+extern const colonnade::PluginDescriptor colonnade_plugin;
+}
+
+namespace colonnade::vision {
+namespace {
+
+using Catch::Contains;
+
+TEST_CASE("ranks count what is at least as high, ties against the model") {
+  const Tensor scores = at::round(random_normal(RandomStream(3), {40, 7}, at::kDouble) * 2);
+  const Tensor targets = at::floor(random_uniform(RandomStream(4), {40}, at::kDouble) * 7).to(at::kLong);
+  const Tensor right = random_uniform(RandomStream(5), {40, 7}, at::kDouble) > 0.6;
+  const Tensor found = ranks(scores, targets), best = best_ranks(scores, right);
+  for (std::int64_t row = 0; row < 40; ++row) {
+    const auto score = [&](std::int64_t column) { return scores[row][column].item<double>(); };
+    std::int64_t expected = 0, better = 0;
+    double highest = -INFINITY;
+    const auto target = targets[row].item<std::int64_t>();
+    for (std::int64_t c = 0; c < 7; ++c) {
+      expected += c != target && score(c) >= score(target);
+      if (right[row][c].item<bool>()) highest = std::max(highest, score(c));
+    }
+    for (std::int64_t c = 0; c < 7; ++c) better += !right[row][c].item<bool>() && score(c) >= highest;
+    CHECK(found[row].item<std::int64_t>() == expected);
+    CHECK(best[row].item<std::int64_t>() == better);
+  }
+  CHECK(ranks(at::zeros({2, 5}), at::zeros({2}, at::kLong)).equal(at::full({2}, 4, at::kLong)));
+}
+
+TEST_CASE("a mean comes with its standard error and its values") {
+  const Scalar scalar = mean_of({1, 2, 6}, "%", Better::higher);
+  CHECK(scalar.value == Approx(3));
+  CHECK(scalar.n == 3);
+  CHECK(*scalar.standard_error == Approx(std::sqrt(7.0 / 3)));
+  CHECK(scalar.per_example.size() == 3);
+  CHECK_FALSE(mean_of({4}, "%", Better::higher).standard_error);
+}
+
+TEST_CASE("CLIPScore is 2.5 times what is above 0 of the cosine") {
+  const std::vector<double> scores = to_vector(clip_scores(at::tensor(std::vector<double>{-0.5, 0, 0.2, 1})));
+  CHECK(scores == std::vector<double>{0, 0, 0.5, 2.5});
+}
+
+/// Squares of one of three colours in one of three places, named by both.
+Pictures drawn(int copies) {
+  const std::vector<std::string> colours = {"red", "green", "blue"}, places = {"left", "middle", "right"};
+  constexpr std::int64_t kSide = 12;
+  std::vector<std::uint8_t> pixels;
+  Pictures set;
+  for (int i = 0; i < 9 * copies; ++i) {
+    const int colour = i % 3, place = i / 3 % 3;
+    for (int channel = 0; channel < 3; ++channel) {
+      for (int y = 0; y < kSide; ++y) {
+        for (int x = 0; x < kSide; ++x) {
+          const bool inside = x / 4 == place && y >= 4 && y < 8;
+          const int noise = static_cast<int>(RandomStream(9).below(static_cast<std::uint64_t>(pixels.size()), 40));
+          pixels.push_back(static_cast<std::uint8_t>(inside && channel == colour ? 215 + noise : noise));
+        }
+      }
+    }
+    set.labels.push_back(colour);
+    set.texts.push_back(
+        {"a " + colours[static_cast<size_t>(colour)] + " square " + places[static_cast<size_t>(place)], i, place});
+  }
+  set.pixels = Blob::of(DType::u8, pixels, {9 * copies, 3, kSide, kSide});
+  set.classes = colours;
+  set.answers = places;
+  set.mean = set.deviation = {0.5, 0.5, 0.5};
+  set.split = "train";
+  return set;
+}
+
+Value run(const std::string& op, const Json& params, std::vector<std::pair<std::string, Field>> inputs) {
+  register_linked_plugin(colonnade_plugin);
+  load_plugin("clip");
+  load_plugin("train");
+  RunRequest request;
+  request.op = op;
+  request.params = params;
+  request.inputs = std::move(inputs);
+  request.seed = 1;
+  return run_op(request);
+}
+
+double number(const Value& value, const std::string& field) {
+  return scalar_from(value.at(field)).value;
+}
+
+/// What the tests share; made once, since it trains.
+struct Bench {
+  Field tokenizer, pairs, classes, questions, fresh, trained, tuned;
+
+  Bench() {
+    at::set_num_threads(1);  // so small a model gains nothing by more
+    const Field pictures = to_field(drawn(4));
+    tokenizer = run("clip/tokenizer", Json::object(), {}).at("tokenizer");
+    const auto examples = [&](const char* op, Json params) {
+      params["length"] = 24;
+      return run(std::string("clip/") + op, params, {{"pictures", pictures}, {"tokenizer", tokenizer}}).at("examples");
+    };
+    pairs = examples("pairs", Json::object());
+    classes = examples("classes", {{"templates", {"a {} square left", "a {} square right"}}});
+    questions = examples("questions", {{"template", "{question} {answer}"}});
+    const Json sizes = {{"picture", 12},    {"patch", 4},         {"vocabulary", 514},
+                        {"length", 24},     {"text_width", 32},   {"vision_width", 32},
+                        {"text_layers", 1}, {"vision_layers", 1}, {"dimensions", 16}};
+    fresh = run("clip/clip", sizes, {}).at("model");
+    const Json training = {{"steps", 300}, {"batch", 12}, {"learning_rate", 3e-3}, {"log_every", 1000}};
+    trained = run("train/train", training, {{"model", fresh}, {"data", pairs}, {"valid", pairs}}).at("model");
+    tuned = run("train/train", {{"steps", 150}, {"batch", 12}, {"learning_rate", 3e-3}, {"log_every", 1000}},
+                {{"model", fresh}, {"data", classes}})
+                .at("model");
+  }
+};
+
+const Bench& bench() {
+  static const Bench instance;
+  return instance;
+}
+
+TEST_CASE("contrastive training from scratch makes pictures and captions find each other") {
+  const Value before = run("vision/retrieval", Json::object(), {{"model", bench().fresh}, {"data", bench().pairs}});
+  const Value after = run("vision/retrieval", Json::object(), {{"model", bench().trained}, {"data", bench().pairs}});
+  // Every caption stands for four pictures, of which one counts as its own.
+  CHECK(number(before, "text_r10") < 60);
+  CHECK(number(after, "text_r5") > 90);
+  CHECK(number(after, "picture_r5") > 90);
+  CHECK(scalar_from(after.at("picture_r1")).n == 36);
+}
+
+TEST_CASE("tuning on classes makes their pictures recognised") {
+  const Value after = run("vision/zero_shot", Json::object(), {{"model", bench().tuned}, {"data", bench().classes}});
+  CHECK(number(after, "top1") == 100);
+  CHECK(number(after, "top5") == 100);
+  const Table table = table_from(after.at("by_class"));
+  CHECK(table.rows() == 3);
+  CHECK(table.column("pictures").cells[1] == 12);
+  CHECK(after.at("templates").document.at("templates").size() == 2);
+  CHECK(scalar_from(after.at("top1")).per_example.size() == 36);
+}
+
+TEST_CASE("zero-shot classes are those of the model's own logits") {
+  const Model model = Model::from_field(bench().trained);
+  const Examples data = examples_from(bench().classes);
+  std::vector<std::int64_t> all;
+  for (std::int64_t i = 0; i < data.count(); ++i) all.push_back(i);
+  const Batch batch = data.batch(all);
+  const Tensor right = model.forward(batch).argmax(1).eq(batch.at("targets"));
+  const Value measured =
+      run("vision/zero_shot", Json::object(), {{"model", bench().trained}, {"data", bench().classes}});
+  CHECK(number(measured, "top1") == Approx(100 * right.to(at::kDouble).mean().item<double>()));
+}
+
+TEST_CASE("questions are answered by the nearest text, as the model alone would say") {
+  const Model model = Model::from_field(bench().trained);
+  const Examples data = examples_from(bench().questions);
+  const Value measured =
+      run("vision/answers", Json::object(), {{"model", bench().trained}, {"data", bench().questions}});
+  int right = 0;
+  for (std::int64_t i = 0; i < data.count(); ++i) {
+    const Batch batch = data.batch({i});
+    const auto question = batch.at("question")[0].item<std::int64_t>();
+    const Tensor logits =
+        model.forward({{{"pixels", batch.at("pixels")}, {"ids", batch.at("ids").narrow(0, 3 * question, 3)}}});
+    right += logits.argmax(1).eq(batch.at("targets")).item<bool>();
+  }
+  CHECK(number(measured, "accuracy") == Approx(100.0 * right / static_cast<double>(data.count())));
+}
+
+TEST_CASE("chosen captions are scored by another model") {
+  const std::vector<std::pair<std::string, Field>> inputs = {
+      {"model", bench().trained}, {"data", bench().pairs}, {"scorer", bench().trained}, {"scored", bench().pairs}};
+  const Value chosen = run("vision/captions", Json::object(), inputs);
+  const Value own = run("vision/clip_score", Json::object(), {{"scorer", bench().trained}, {"data", bench().pairs}});
+  // By its own judgement a model's choice is no worse than the given captions.
+  CHECK(number(chosen, "score") >= number(own, "score") - 1e-6);
+  CHECK(number(own, "score") > 1);
+  CHECK(number(chosen, "own") > 20);
+}
+
+TEST_CASE("data of another kind is refused with the op that makes the right one") {
+  const auto message = [&](const std::string& op, const Field& data) -> std::string {
+    try {
+      run(op, Json::object(), {{"model", bench().fresh}, {"data", data}});
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "no error";
+  };
+  CHECK_THAT(message("vision/zero_shot", bench().pairs), Contains("'targets'") && Contains("'classes'"));
+  CHECK_THAT(message("vision/answers", bench().classes), Contains("'question'") && Contains("'questions'"));
+  CHECK_THAT(message("vision/retrieval", bench().classes), Contains("'ids'") && Contains("'pairs'"));
+}
+
+TEST_CASE("examples come back from the store's form, and mistakes in them are named") {
+  Examples examples = examples_from(bench().pairs);
+  const Batch batch = examples.batch({3, 0});
+  CHECK(batch.at("pixels").sizes() == at::IntArrayRef({2, 3, 12, 12}));
+  const Tensor bytes = examples.rows.at("pixels")[3].to(at::kFloat);
+  CHECK((batch.at("pixels")[0] - (bytes / 255 - 0.5) / 0.5).abs().max().item<double>() < 1e-6);
+  CHECK_THROWS_WITH(examples.batch({36}), Contains("no example 36 among 36"));
+  examples.index["pixels"] = at::full({36}, 99, at::kInt);
+  CHECK_THROWS_WITH(to_field(examples), Contains("row 99 of 36"));
+  examples.index["pixels"] = at::zeros({35}, at::kInt);
+  CHECK_THROWS_WITH(to_field(examples), Contains("35 examples") || Contains("36 examples"));
+}
+
+TEST_CASE("drawn examples are different ones, each as often as any") {
+  std::vector<int> counts(7, 0);
+  for (std::uint64_t i = 0; i < 2000; ++i) {
+    const auto drawn = draw_examples(RandomStream(1).at(i), 7, 3);
+    CHECK(std::set<std::int64_t>(drawn.begin(), drawn.end()).size() == 3);
+    ++counts[static_cast<size_t>(drawn[1])];
+  }
+  // Five standard deviations of a count of 2000/7.
+  for (const int count : counts) CHECK(std::abs(count - 2000.0 / 7) < 5 * std::sqrt(2000.0 / 7 * 6 / 7));
+  CHECK(draw_examples(RandomStream(2), 3, 10).size() == 3);
+}
+
+}  // namespace
+}  // namespace colonnade::vision
