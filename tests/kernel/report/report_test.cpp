@@ -21,7 +21,7 @@ bool gnuplot_missing() {
                                    "set terminal svg\nset output 'figure.svg'\nplot 0\nset terminal pngcairo\nset "
                                    "output 'figure.png'\nplot 0\nunset output\n")
                                    .problem.empty();
-  if (missing) WARN("gnuplot is not installed: figures are not tested");
+  if (missing) WARN("skipped: gnuplot is not installed, so figures are not tested");
   return missing;
 }
 
@@ -107,7 +107,7 @@ TEST_CASE("A study without trials or declarations has a report", "[report]") {
   CHECK_FALSE(fs::exists(folder.path() / "MEASURED_REPORT.md"));
 }
 
-TEST_CASE("Figures are drawn alike twice, without dates, paths or the program's name", "[report]") {
+TEST_CASE("Figures are drawn alike twice, without dates, paths or the program's name", "[report][needs]") {
   if (gnuplot_missing()) return;
   for (const StudyResults& results : {small_results(), hostile_results()}) {
     const TestFolder one, two;
@@ -130,7 +130,7 @@ TEST_CASE("Figures are drawn alike twice, without dates, paths or the program's 
   }
 }
 
-TEST_CASE("Names reach figures as they are", "[report]") {
+TEST_CASE("Names reach figures as they are", "[report][needs]") {
   if (gnuplot_missing()) return;
   const TestFolder folder;
   draw_figures(hostile_results(), folder.path());
@@ -154,7 +154,7 @@ TEST_CASE("Without gnuplot the report says that nothing was drawn, and is writte
   CHECK_FALSE(fs::exists(folder.path() / "plots"));
 }
 
-TEST_CASE("A script that gnuplot refuses is answered with what it said", "[report]") {
+TEST_CASE("A script that gnuplot refuses is answered with what it said", "[report][needs]") {
   if (gnuplot_missing()) return;
   const Drawing drawing = draw_with_gnuplot("plot nonsense(x\n");
   CHECK(drawing.problem.starts_with("gnuplot failed"));

@@ -158,7 +158,7 @@ TEST_CASE("what a vocabulary's files get wrong is named") {
   fs::remove_all(folder);
 }
 
-TEST_CASE("the authors' vocabulary is read as published") {
+TEST_CASE("the authors' vocabulary is read as published", "[needs]") {
   const char* data = std::getenv("COLONNADE_TEST_DATA");
   const std::string path = std::string(data == nullptr ? "" : data) + "/tok/clip/bpe_simple_vocab_16e6.txt.gz";
   if (data == nullptr || !fs::exists(path)) {

@@ -199,7 +199,7 @@ TEST_CASE("questions go to pictures with the number of their answer") {
   CHECK(pictures_from(run("vqa", {{"path", folder.path()}, {"limit", 1}}).at("train")).texts.size() == 2);
 }
 
-TEST_CASE("a damaged font is refused wherever the damage is") {
+TEST_CASE("a damaged font is refused wherever the damage is", "[needs]") {
   const char* font = "/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf";
   const char* names = "/usr/share/unicode/emoji/emoji-test.txt";
   if (!fs::exists(font) || !fs::exists(names)) {

@@ -216,7 +216,7 @@ TEST_CASE("texts that cannot be compared are refused, and one window has no erro
   CHECK(error_of([&] { run_ngram(wide, wide, {{"order", 4}}); }).empty());
 }
 
-TEST_CASE("on King James's text the op finds what plain counting in another language finds") {
+TEST_CASE("on King James's text the op finds what plain counting in another language finds", "[needs]") {
   const std::filesystem::path source = COLONNADE_TEST_SOURCE_DIR;
   std::ifstream file(source / "tests/oracles/ngram_kjv.json");
   const Json oracle = Json::parse(file);

@@ -260,7 +260,7 @@ TEST_CASE("the op refuses domains and vocabularies that do not exist") {
   CHECK(refused(Json::object()).empty());
 }
 
-TEST_CASE("WikiText-2 as published: validation and test are there, the training split is missed by name") {
+TEST_CASE("WikiText-2 as published: validation and test are there, the training split is missed by name", "[needs]") {
   const char* data = std::getenv("COLONNADE_TEST_DATA");
   if (data == nullptr) {
     WARN("skipped: COLONNADE_TEST_DATA names no folder");
