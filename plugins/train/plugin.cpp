@@ -28,7 +28,8 @@ Value train(OpContext& context) {
 void declare_schedule(OpDeclaration& op) {
   op.param(integer("steps", "optimizer steps").range(1, std::nullopt))
       .param(integer("batch", "sequences, or examples, in a batch").range(1, std::nullopt).fall_back(16))
-      .param(integer("length", "tokens in a sequence; without meaning for examples").range(1, std::nullopt).fall_back(256))
+      .param(
+          integer("length", "tokens in a sequence; without meaning for examples").range(1, std::nullopt).fall_back(256))
       .param(
           integer("accumulation", "batches whose gradients are averaged in a step").range(1, std::nullopt).fall_back(1))
       .param(real("learning_rate", "highest learning rate").above(0).fall_back(1e-4).searched(Search::log))
@@ -56,8 +57,9 @@ void declare_evaluation(OpDeclaration& op) {
   op.param(integer("evaluate_every", "steps between evaluations on 'valid'; by default only after the last")
                .range(1, std::nullopt)
                .optional())
-      .param(
-          integer("evaluate_windows", "windows, or examples, of an evaluation, spread evenly").range(1, std::nullopt).fall_back(32))
+      .param(integer("evaluate_windows", "windows, or examples, of an evaluation, spread evenly")
+                 .range(1, std::nullopt)
+                 .fall_back(32))
       .param(integer("early_stop", "end after so many evaluations in a row without a better one")
                  .range(1, std::nullopt)
                  .optional())
@@ -70,9 +72,12 @@ void register_plugin(Registrar& registrar) {
   OpDeclaration& op = registrar.op("train");
   op.doc(
         "Trains everything of a model that is trainable, with AdamW.\n"
-        "Each batch is `batch` windows of `length` + 1 tokens at positions drawn by the step's own random numbers, or as "
-        "many different examples, so that every arm under one seed sees the same batches and a training that was killed "
-        "goes on with the same ones. The loss is the model's own plus the penalties of its adapters and hooks. Source of "
+        "Each batch is `batch` windows of `length` + 1 tokens at positions drawn by the step's own random numbers, or "
+        "as "
+        "many different examples, so that every arm under one seed sees the same batches and a training that was "
+        "killed "
+        "goes on with the same ones. The loss is the model's own plus the penalties of its adapters and hooks. Source "
+        "of "
         "the optimizer: Loshchilov and Hutter, Decoupled Weight Decay Regularization, 2019.")
       .example("local tuned = base:train { data = text.train, valid = text.valid, steps = 600, learning_rate = 1e-3 }")
       .random()
