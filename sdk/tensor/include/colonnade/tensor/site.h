@@ -33,7 +33,7 @@ struct SiteSpec {
   std::vector<Part> parts;
   int layer = -1;                   // -1: outside the layers
   std::string bias;                 // the site of its bias, "" none
-  bool feed_forward_down = false;   // IA³ scales its input rather than its output
+  bool feed_forward_down = false;   // closes a feed-forward block: to scale it is to scale its input
   // The shape of the published tensor where it is another: a patch convolution is a linear of flattened patches here.
   std::optional<std::vector<std::int64_t>> published_shape;
 
