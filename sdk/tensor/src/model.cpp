@@ -88,10 +88,6 @@ const SiteSpec& Model::site(const std::string& name) const {
               "the model has no site '" + name + "'" + did_you_mean(name, site_names(structure_->sites)));
 }
 
-bool Model::has_site(const std::string& name) const {
-  return structure_->by_name.contains(name);
-}
-
 const Symmetry& Model::symmetry(const std::string& name) const {
   std::vector<std::string> names;
   for (const Symmetry& symmetry : structure_->symmetries) {

@@ -119,7 +119,6 @@ class Model {
   const Json& configuration() const { return configuration_; }
   const std::vector<SiteSpec>& sites() const { return structure_->sites; }
   const SiteSpec& site(const std::string& name) const;  // throws Error(input) with the nearest name
-  bool has_site(const std::string& name) const;
   const std::vector<Symmetry>& symmetries() const { return structure_->symmetries; }
   const Symmetry& symmetry(const std::string& name) const;
   const SiteWeight& weight(const std::string& site) const;
