@@ -14,7 +14,7 @@ namespace colonnade {
 // One named part of a value: a type name, a document and named tensors. Everything that ops exchange is a Field: a model is
 // type "model" with its configuration as document and its weights as tensors; a scalar is a document without tensors.
 // Type names that the SDK defines: "scalar", "table", "record" (any document), "tensor" (one tensor named "tensor"),
-// "tokens" (see tokens.h), "model" (sdk/tensor). Plugins name their own "plugin/type".
+// "tokens", "pictures" (see their headers), "model", "examples" (sdk/tensor). Plugins name their own "plugin/type".
 struct Field {
   std::string type;
   Json document;
@@ -35,7 +35,7 @@ struct Value {
 
 enum class Better { higher, lower, neither };
 
-// A metric (type "scalar"). `stderr_` is the standard error where the metric has one; `per_example` (tensor, f64) lets
+// A metric (type "scalar"). `standard_error` is there where the metric has one; `per_example` (tensor, f64) lets
 // comparisons pair on examples.
 struct Scalar {
   double value = 0;
