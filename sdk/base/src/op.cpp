@@ -1,11 +1,13 @@
 #include "colonnade/op.h"
 
+#include "colonnade/text.h"
+
 namespace colonnade {
 
 Recipe Recipe::from_json(const Json& document) {
   const auto refuse = [&document](const std::string& what) {
-    return Error(ErrorKind::usage, "not a recipe: " + document.dump(-1, ' ', false, Json::error_handler_t::replace) +
-                                       " " + what + "; allowed: {\"op\": \"plugin/op\", \"params\": {...}}");
+    return Error(ErrorKind::usage, "not a recipe: " + shown(document) + " " + what +
+                                       "; allowed: {\"op\": \"plugin/op\", \"params\": {...}}");
   };
   if (!document.is_object()) throw refuse("is no object");
   const auto op = document.find("op");

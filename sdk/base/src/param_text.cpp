@@ -5,7 +5,6 @@
 namespace colonnade::detail {
 namespace {
 
-constexpr std::size_t kLongestShown = 60;
 constexpr double kLargestPlainInteger = 1e15;
 
 std::string bounds_text(const Param& param) {
@@ -60,19 +59,6 @@ std::string plain_text(const Param& param) {
 
 }  // namespace
 
-std::string shown(const Json& value) {
-  std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
-  if (value.is_number_float() && !std::isfinite(value.get<double>())) {
-    const auto number = value.get<double>();
-    text = std::isnan(number) ? "nan" : number > 0 ? "inf" : "-inf";
-  }
-  if (text.size() <= kLongestShown) return text;
-  std::size_t end = kLongestShown;
-  constexpr unsigned char kContinuationMask = 0xC0, kContinuation = 0x80;
-  while ((static_cast<unsigned char>(text[end]) & kContinuationMask) == kContinuation) --end;
-  return text.substr(0, end) + "...";
-}
-
 std::string kind_of(const Json& value) {
   switch (value.type()) {
     case Json::value_t::null:
@@ -126,6 +112,8 @@ std::string listed(const std::vector<std::string>& names) {
 
 namespace colonnade {
 
-std::string allowed_text(const Param& param) { return detail::allowed_values(param); }
+std::string allowed_text(const Param& param) {
+  return detail::allowed_values(param);
+}
 
 }  // namespace colonnade

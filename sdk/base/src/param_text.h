@@ -4,13 +4,11 @@
 #include <vector>
 
 #include "colonnade/schema.h"
+#include "colonnade/text.h"
 
 // How parameters and their values are spelled in messages.
 
 namespace colonnade::detail {
-
-// A value as a user would write it, shortened if long.
-std::string shown(const Json& value);
 
 // "a string", "an integer", ...
 std::string kind_of(const Json& value);

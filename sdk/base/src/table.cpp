@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "colonnade/error.h"
+#include "colonnade/text.h"
 #include "colonnade/value.h"
 
 namespace colonnade {
@@ -21,9 +22,8 @@ bool fits(const Json& cell, const std::string& type) {
 
 void require_fit(const Json& cell, const Table::Column& column, std::size_t row) {
   if (fits(cell, column.type)) return;
-  const std::string shown = cell.dump(-1, ' ', false, Json::error_handler_t::replace);
-  throw Error(ErrorKind::input, "table: row " + std::to_string(row) + " has " + shown + " in column '" + column.name +
-                                    "'; allowed: " + column.type + " or null");
+  throw Error(ErrorKind::input, "table: row " + std::to_string(row) + " has " + shown(cell) + " in column '" +
+                                    column.name + "'; allowed: " + column.type + " or null");
 }
 
 std::string text_entry(const Json& document, const char* name) {
