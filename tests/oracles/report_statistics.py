@@ -1,7 +1,7 @@
 """Makes tests/oracles/statistics.json with SciPy and statsmodels: run by hand, its output is committed.
 
     pip install scipy==1.17.1 statsmodels==0.15.0
-    python tests/oracles/statistics.py
+    python tests/oracles/report_statistics.py
 
 Intervals by t; paired comparisons (t, Wilcoxon, sign flips, Hedges' d_z, Cliff's delta) of samples of 2 to 12 pairs, with ties
 and zeros among them; Holm's adjustment; effects of a 2^3 design as regression coefficients; the bootstrap's BCa interval; the
