@@ -16,7 +16,8 @@ namespace colonnade::host {
 namespace {
 
 constexpr std::size_t enumerated_pairs = 20;
-constexpr std::uint64_t drawn_patterns = 1'000'000;
+constexpr std::uint64_t drawn_patterns = 100'000;
+constexpr std::size_t signs_in_a_draw = 64;
 constexpr std::uint64_t pattern_key = 20, bootstrap_key = 21, permutation_key = 22;
 constexpr std::size_t drawn_examples = 200;  // more are resampled by their normal limit
 constexpr std::uint64_t most_permutations = 20'000, fewest_permutations = 1'000, most_moves = 4'000'000;
@@ -32,35 +33,40 @@ double deviation_of(const std::vector<double>& numbers, double mean) {
   return std::sqrt(squares / static_cast<double>(numbers.size() - 1));
 }
 
-double signed_sum(const std::vector<double>& numbers, std::uint64_t pattern) {
+// The numbers of one draw, from `first` on, with signs by its bits.
+double signed_sum(const std::vector<double>& numbers, std::size_t first, std::uint64_t pattern) {
   double sum = 0;
-  for (std::size_t i = 0; i < numbers.size(); ++i) sum += (pattern >> i & 1) != 0 ? numbers[i] : -numbers[i];
+  for (std::size_t i = first; i < std::min(first + signs_in_a_draw, numbers.size()); ++i, pattern >>= 1)
+    sum += (pattern & 1) != 0 ? numbers[i] : -numbers[i];
   return sum;
+}
+
+// How many of all signs of the differences from `first` on bring the sum as far from zero as `bound`. Patterns share
+// the sums of what they have in common, so that each costs one addition.
+std::uint64_t patterns_as_far(const std::vector<double>& differences, std::size_t first, double sum, double bound) {
+  if (first == differences.size()) return std::abs(sum) >= bound ? 1 : 0;
+  return patterns_as_far(differences, first + 1, sum + differences[first], bound) +
+         patterns_as_far(differences, first + 1, sum - differences[first], bound);
 }
 
 double sign_flip_p(const std::vector<double>& differences) {
   const double observed = std::abs(std::accumulate(differences.begin(), differences.end(), 0.0));
   const double bound = observed * (1 - tie_tolerance);
-  const bool exact = differences.size() <= enumerated_pairs;
-  const std::uint64_t patterns = exact ? std::uint64_t{1} << differences.size() : drawn_patterns;
-  const RandomStream draws(pattern_key);
+  if (differences.size() <= enumerated_pairs) {
+    const std::uint64_t patterns = std::uint64_t{1} << differences.size();
+    return static_cast<double>(patterns_as_far(differences, 0, 0, bound)) / static_cast<double>(patterns);
+  }
+  std::vector<RandomStream> draws;
+  for (std::size_t first = 0; first < differences.size(); first += signs_in_a_draw)
+    draws.push_back(RandomStream(pattern_key).at(first));
   std::uint64_t as_far = 0;
-  for (std::uint64_t i = 0; i < patterns; ++i) {
+  for (std::uint64_t i = 0; i < drawn_patterns; ++i) {
     double sum = 0;
-    if (exact) {
-      sum = signed_sum(differences, i);
-    } else {
-      for (std::size_t first = 0; first < differences.size(); first += 64) {
-        const std::vector<double> part(
-            differences.begin() + static_cast<std::ptrdiff_t>(first),
-            differences.begin() + static_cast<std::ptrdiff_t>(std::min(first + 64, differences.size())));
-        sum += signed_sum(part, draws.at(first).bits(i));
-      }
-    }
+    for (std::size_t part = 0; part < draws.size(); ++part)
+      sum += signed_sum(differences, part * signs_in_a_draw, draws[part].bits(i));
     as_far += std::abs(sum) >= bound;
   }
-  if (exact) return static_cast<double>(as_far) / static_cast<double>(patterns);
-  return (static_cast<double>(as_far) + 1) / (static_cast<double>(patterns) + 1);
+  return (static_cast<double>(as_far) + 1) / (static_cast<double>(drawn_patterns) + 1);
 }
 
 // The differences' ranks by size, with their signs: what Wilcoxon's test permutes.
@@ -174,7 +180,8 @@ PairedComparison compare_paired(const std::vector<double>& before, const std::ve
   result.interval = summary.interval;
   result.sign_flip_p = sign_flip_p(differences);
   result.wilcoxon_p = sign_flip_p(signed_ranks(differences));
-  result.attainable_p = std::min(1.0, 2 / std::pow(2.0, static_cast<double>(summary.n)));
+  const double least_drawn = summary.n > enumerated_pairs ? 1 / (static_cast<double>(drawn_patterns) + 1) : 0;
+  result.attainable_p = std::clamp(2 / std::pow(2.0, static_cast<double>(summary.n)), least_drawn, 1.0);
   result.cliffs_delta = cliffs_delta(before, after);
   if (summary.n < 2 || summary.deviation == 0) return result;
   const auto n = static_cast<double>(summary.n);

@@ -30,13 +30,13 @@ struct PairedComparison {
   std::optional<double> t_p;         // paired t-test, two-sided; assumes normal differences
   double wilcoxon_p = 1;  // signed ranks, two-sided, exact; differences of zero are dropped, ties share their mean rank
   double sign_flip_p = 1;   // exact permutation of signs, two-sided, on the mean
-  double attainable_p = 1;  // the least that it could be with n pairs: 2 / 2^n
+  double attainable_p = 1;  // the least that it could be with n pairs: 2 / 2^n, or one among the patterns drawn
   // d_z = mean / deviation of the differences, times Hedges' correction J(m) = gamma(m/2) / (sqrt(m/2) gamma((m-1)/2))
   // with m = n - 1 (Hedges, "Distribution theory for Glass's estimator of effect size", 1981). From three pairs on.
   std::optional<double> effect;
   double cliffs_delta = 0;  // P(after > before) - P(after < before), over all pairs of the two samples
 };
-// Up to 20 pairs are enumerated exactly; more use 1,000,000 sign patterns drawn by counter-based random numbers.
+// Up to 20 pairs are enumerated exactly; more use 100,000 sign patterns drawn by counter-based random numbers.
 PairedComparison compare_paired(const std::vector<double>& before, const std::vector<double>& after);
 
 // The interval of the mean difference by the bias-corrected and accelerated bootstrap (Efron, "Better bootstrap

@@ -124,6 +124,16 @@ TEST_CASE("The bootstrap's interval approaches SciPy's", "[report]") {
   CHECK_FALSE(bootstrap_interval({{1.0}, {1.0}, {1.0}}).has_value());
 }
 
+TEST_CASE("With many pairs no p is below what the drawn patterns can show", "[report]") {
+  const Numbers before(24, 0.0), after(24, 1.0);
+  const PairedComparison compared = compare_paired(before, after);
+  CHECK(compared.sign_flip_p < 1e-4);
+  CHECK(compared.attainable_p == compared.sign_flip_p);
+  // Twenty pairs are counted whole: only all plus and all minus are as far.
+  const Numbers none(20, 0.0), one(20, 1.0);
+  CHECK(compare_paired(none, one).sign_flip_p == std::pow(2.0, -19));
+}
+
 TEST_CASE("Spread between a seed's examples widens the bootstrap's interval, whichever way they are drawn",
           "[report]") {
   const auto width_with = [](std::size_t examples, double spread) {
