@@ -64,9 +64,12 @@ bool has_position(std::string_view message) {
 }
 
 std::vector<std::string> user_frames(lua_State* L, int first_level) {
+  // Finding a level takes as long as it is deep, and a runaway recursion is some 200,000 deep: nobody reads that far.
+  constexpr std::size_t kMostFrames = 64;
   std::vector<std::string> frames;
   lua_Debug frame;
-  for (; next_frame(L, first_level, frame); ++first_level) frames.push_back(spelled(frame));
+  for (; frames.size() < kMostFrames && next_frame(L, first_level, frame); ++first_level)
+    frames.push_back(spelled(frame));
   return frames;
 }
 

@@ -31,6 +31,11 @@ TEST_CASE("Entries may be cleared while pairs goes over them", "[lua]") {
       Catch::EndsWith("ac"));
 }
 
+TEST_CASE("An error far down a recursion is told at once, with the way there cut short", "[lua]") {
+  const WrittenStudy study("local function f(n) if n == 0 then error('too deep') end return 1 + f(n - 1) end f(60000)");
+  CHECK_THAT(study.error(), Catch::Contains("too deep\n  called from study.lua:1\n"));
+}
+
 TEST_CASE("__pairs is honoured", "[lua]") {
   CHECK_THAT(
       evaluated(
