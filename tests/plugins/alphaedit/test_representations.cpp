@@ -1,0 +1,110 @@
+#include <catch2/catch.hpp>
+
+#include "stages.h"
+
+// What each op does to each part of W = R + S + U Vᵀ, a cell of the table at a time.
+namespace colonnade::alphaedit {
+
+namespace {
+
+using stages::Around;
+
+const std::string site = "backbone.layers.1.mixer.in_proj";
+
+// A model all of whose chosen sites have this representation.
+Model represented(const Model& plain, bool reference, bool mask, bool low_rank) {
+  Model model = plain.mutable_copy();
+  for (const std::string& name : selected_names(select_sites(plain, stages::sites))) {
+    SiteWeight& weight = model.writable(name);
+    if (reference) set_reference(weight, weight.sparse * 0.8);
+    if (mask) apply_mask(weight, random_uniform(RandomStream(6).at(name), weight.sparse.sizes(), at::kDouble) < 0.6);
+    if (low_rank) {
+      const SiteSpec& spec = model.site(name);
+      edit_low_rank(weight, 0.1 * normal({spec.rows(), 4}, 1), 0.1 * normal({spec.columns(), 4}, 2));
+    }
+  }
+  return model;
+}
+
+// The same structure, other weights.
+Model mamba_like(const Model& model) {
+  Model other = model.mutable_copy();
+  for (const SiteSpec& spec : model.sites())
+    other.writable(spec.name).sparse.add_(normal(spec.shape, 12).to(model.dtype()), 0.05);
+  return other;
+}
+
+bool same(const Tensor& a, const Tensor& b) {
+  return a.defined() == b.defined() && (!a.defined() || at::equal(a, b));
+}
+
+bool fills_zeros(const SiteWeight& before, const SiteWeight& after) {
+  if (!before.has_mask()) return false;
+  return at::logical_and(after.sparse != 0, before.mask.logical_not()).any().item<bool>();
+}
+
+// As the table says. What an op may change is compared with what it says it did.
+void check_cell(const std::string& stage, const SiteWeight& before, const SiteWeight& after, bool gave_up) {
+  CHECK(same(before.reference, after.reference));
+  if (stage == "truncate effective") {
+    CHECK(gave_up == before.has_mask());
+    CHECK(!after.has_mask());
+    CHECK(!after.sparse.any().item<bool>());
+    CHECK(after.rank() == 4);
+    return;
+  }
+  CHECK(!gave_up);
+  CHECK(!fills_zeros(before, after));
+  const bool thins = stage == "dare" || stage == "mask";
+  const bool adds_factors = stage == "project" || stage == "compensate";
+  if (thins) {
+    CHECK(after.has_mask());
+    CHECK(at::equal(after.sparse != 0, at::logical_and(after.mask, before.sparse != 0)));
+  } else {
+    CHECK(same(before.mask, after.mask));
+  }
+  if (adds_factors || stage == "truncate") CHECK(same(before.sparse, after.sparse));
+  if (adds_factors) {
+    CHECK(after.rank() == before.rank() + 2);
+  } else if (stage == "truncate") {
+    CHECK(after.rank() == std::min<std::int64_t>(before.rank(), 2));
+  } else if (stage != "lora") {
+    CHECK(same(before.u, after.u));
+    CHECK(same(before.v, after.v));
+  }
+  if (stage == "interpolate") CHECK(!same(before.sparse, after.sparse));
+}
+
+}  // namespace
+
+TEST_CASE("every op does to every representation what the table says") {
+  stages::load_all();
+  const Model plain = mamba();
+  for (int kind = 0; kind < 8; ++kind) {
+    const bool reference = (kind & 1) != 0, mask = (kind & 2) != 0, low_rank = (kind & 4) != 0;
+    const Model model = represented(plain, reference, mask, low_rank);
+    // Compensation restores towards another model, so that there is something to restore.
+    Around around(model);
+    around.start = mamba_like(plain).to_field();
+    for (const char* stage :
+         {"dare", "mask", "project", "compensate", "truncate", "truncate effective", "lora", "interpolate"}) {
+      INFO(stage << (reference ? " on a reference" : "") << (mask ? " with a mask" : "")
+                 << (low_rank ? " with a low-rank part" : ""));
+      const Value value = std::string(stage) == "interpolate"
+                              ? stages::apply("alphaedit/interpolate", {{"sites", stages::sites}, {"alphas", {0.3}}},
+                                              model, {{"tasks", mamba_like(plain).to_field()}})
+                              : stages::run_stage(stage, model, around);
+      const Model after = Model::from_field(value.at("model"));
+      bool gave_up = false;
+      const Table report = table_from(value.at("report"));
+      if (report.has_column("gave_up_mask")) {
+        for (std::size_t row = 0; row < report.rows(); ++row) {
+          if (report.column("site").cells.at(row) == site) gave_up = report.column("gave_up_mask").cells.at(row);
+        }
+      }
+      check_cell(stage, model.weight(site), after.weight(site), gave_up);
+    }
+  }
+}
+
+}  // namespace colonnade::alphaedit
