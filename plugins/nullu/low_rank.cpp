@@ -14,7 +14,7 @@ namespace {
 
 constexpr double kRandomisedShare = 0.05;  // of min(m, n): above it the whole decomposition is no dearer
 constexpr std::int64_t kOversampling = 10;
-constexpr int kPowerSteps = 3;
+constexpr int kPowerSteps = 2;
 
 Tensor orthonormal(const Tensor& columns) {
   return std::get<0>(at::linalg_qr(columns, "reduced"));

@@ -1,9 +1,10 @@
 // links: plugin_nullu_objects
 //
-// The randomised decomposition against LAPACK's, in one process on the same threads, at shapes of a ViT-B/32's linears
+// The randomised decomposition against LAPACK's, in one process on one thread, at shapes of a ViT-B/32's linears
 // and ranks of 5 % and below, on a flat, a power-law and a step spectrum: prints the seconds of both, their ratio, and
 // the error over the best there is.
 #include <ATen/Functions.h>
+#include <ATen/Parallel.h>
 
 #include <chrono>
 #include <cstdio>
@@ -29,6 +30,7 @@ at::Tensor normal(at::IntArrayRef shape, std::uint64_t seed) {
 }  // namespace
 
 int main() {
+  at::set_num_threads(1);
   for (const auto& [rows, columns] : std::vector<std::pair<std::int64_t, std::int64_t>>{{768, 768}, {3072, 768}}) {
     const std::int64_t count = std::min(rows, columns);
     const at::Tensor index = at::arange(1, count + 1, at::kDouble);
