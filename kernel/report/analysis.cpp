@@ -15,21 +15,6 @@ constexpr double significance = 0.05;
 constexpr std::size_t bootstrap_from = 6;  // seeds; below, bootstrapped intervals are too narrow
 constexpr double same_mean = 1e-9;         // of a value and the mean of its examples, relatively
 
-const Scalar* scalar_of(const TrialResult& trial, const std::string& metric) {
-  for (const auto* scalars : {&trial.scalars, &trial.measured}) {
-    const auto found = scalars->find(metric);
-    if (found != scalars->end()) return &found->second;
-  }
-  return nullptr;
-}
-
-Better better_of(const StudyResults& results, const std::string& metric) {
-  for (const TrialResult& trial : results.trials) {
-    if (const Scalar* scalar = scalar_of(trial, metric)) return scalar->better;
-  }
-  return Better::neither;
-}
-
 bool is_measured(const StudyResults& results, const std::string& metric) {
   return std::any_of(results.trials.begin(), results.trials.end(),
                      [&](const TrialResult& trial) { return trial.measured.contains(metric); });
@@ -223,22 +208,6 @@ Target reach(const StudyResults& results, const Json& declared) {
   return target;
 }
 
-// How many seeds' best value is this arm's.
-void count_wins(const StudyResults& results, BestArm& best) {
-  std::map<std::uint64_t, std::pair<double, std::string>> winners;
-  std::set<std::uint64_t> own;
-  for (const std::string& arm : results.arm_order) {
-    for (const auto& [seed, scalar] : values_of(results, arm, best.metric, false)) {
-      const double number = best.lower ? scalar->value : -scalar->value;
-      const auto [place, is_new] = winners.emplace(seed, std::pair(number, arm));
-      if (!is_new && number < place->second.first) place->second = {number, arm};
-      if (arm == best.arms.front()) own.insert(seed);
-    }
-  }
-  best.seeds = own.size();
-  for (const std::uint64_t seed : own) best.seeds_won += winners.at(seed).second == best.arms.front();
-}
-
 std::string level_text(const Json& level) {
   return level.is_string() ? level.get<std::string>() : level.dump();
 }
@@ -310,35 +279,6 @@ std::vector<Target> targets_of(const StudyResults& results, bool measured) {
     if (is_measured(results, declared.at("metric")) == measured) targets.push_back(reach(results, declared));
   }
   return targets;
-}
-
-std::vector<BestArm> best_arms(const StudyResults& results, bool measured) {
-  std::vector<BestArm> all;
-  for (const std::string& metric : scalar_metrics(results, measured)) {
-    const Better better = better_of(results, metric);
-    if (better == Better::neither) continue;
-    BestArm best;
-    best.metric = metric;
-    best.lower = better == Better::lower;
-    std::vector<std::pair<Summary, std::string>> arms;
-    for (const std::string& arm : results.arm_order) {
-      const Summary summary = summarise(metric_by_seed(results, arm, metric));
-      if (summary.n > 0) arms.emplace_back(summary, arm);
-    }
-    std::stable_sort(arms.begin(), arms.end(), [&](const auto& a, const auto& b) {
-      return best.lower ? a.first.mean < b.first.mean : a.first.mean > b.first.mean;
-    });
-    const auto other = std::find_if(arms.begin(), arms.end(),
-                                    [&](const auto& arm) { return arm.first.mean != arms.front().first.mean; });
-    if (other == arms.end()) continue;
-    for (auto arm = arms.begin(); arm != other; ++arm) best.arms.push_back(arm->second);
-    best.best = arms.front().first;
-    best.second = other->second;
-    best.runner_up = other->first;
-    count_wins(results, best);
-    all.push_back(std::move(best));
-  }
-  return all;
 }
 
 std::vector<FactorImpact> factor_impacts(const StudyResults& results, bool measured) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cmath>
 #include <optional>
 #include <string>
 #include <vector>
@@ -63,17 +64,32 @@ struct Target {
 // Reductions and ratios are of the means over seeds.
 std::vector<Target> targets_of(const StudyResults& results, bool measured);
 
+// How far two arms lie apart. `uncertainty` is half the width of the difference's 95 % interval: by t over the seeds
+// where these differ, else from the metrics' own standard errors, of which paired examples take off what both share.
+enum class UncertaintyOf { unknown, seeds, paired_examples, standard_errors };
+struct Distance {
+  double difference = 0;
+  std::optional<double> uncertainty;
+  UncertaintyOf from = UncertaintyOf::unknown;
+
+  bool is_shown() const { return !uncertainty || std::abs(difference) > *uncertainty; }
+};
+Distance distance_between(const StudyResults& results, const std::string& metric, const std::string& before,
+                          const std::string& after);
+
 // Which arms have the best mean of a metric that says which direction is good.
 struct BestArm {
   std::string metric;
   bool lower = false;
-  std::vector<std::string> arms;  // more than one where their means are the same
+  std::vector<std::string> arms;  // more than one where their means are the same, but for rounding if they have errors
   Summary best;
   std::string second;  // the best of the others
   Summary runner_up;
+  Distance lead;                         // of the runner-up from the best
   std::size_t seeds_won = 0, seeds = 0;  // under how many seeds a single best arm is the best
 };
-// Metrics in which no two arms differ are left out.
+// Metrics in which no two arms differ are left out, and those that are zero by construction where the best or the
+// runner-up stands: zero under every seed, without a standard error.
 std::vector<BestArm> best_arms(const StudyResults& results, bool measured);
 
 // A factor of the arms' points with the metrics it moves; factors of declared effects are left to those.

@@ -53,16 +53,33 @@ std::string listed(const std::vector<std::string>& texts) {
   return fmt::format("{} and {} more", fmt::join(first, ", "), texts.size() - most_named_arms);
 }
 
+// "uncertainty (0.0029 ± 0.0051, 95 %, paired on examples)" or "a difference of 0.31 ± 0.02 (95 %, over seeds)".
+std::string distance_text(const Distance& distance, const std::string& what) {
+  const char* from = distance.from == UncertaintyOf::seeds             ? "over seeds"
+                     : distance.from == UncertaintyOf::paired_examples ? "paired on examples"
+                                                                       : "from its standard errors, unpaired";
+  const std::string size = fmt::format("{} ± {}", readable_number(std::abs(distance.difference), p_digits),
+                                       readable_number(*distance.uncertainty, 2));
+  return distance.is_shown() ? fmt::format("{} {} (95 %, {})", what, size, from)
+                             : fmt::format("{} ({}, 95 %, {})", what, size, from);
+}
+
 std::string best_sentence(const BestArm& best) {
   std::vector<std::string> arms;
   for (const std::string& arm : best.arms) arms.push_back(code_span(arm));
-  std::string out =
-      fmt::format("- {} is {} in {}: {}; next is {}: {}", code_span(best.metric), best.lower ? "lowest" : "highest",
-                  listed(arms), readable_summary(best.best), code_span(best.second), readable_summary(best.runner_up));
-  if (readable_number(best.best.mean) == readable_number(best.runner_up.mean)) {
-    out +=
-        fmt::format(", a difference of {}", readable_number(std::abs(best.best.mean - best.runner_up.mean), p_digits));
+  const std::string extreme = best.lower ? "lowest" : "highest";
+  if (!best.lead.is_shown()) {
+    return fmt::format("- {}: no arm is shown to be {}. {} {} {}, next is {} with {}: no difference beyond its {}.\n",
+                       code_span(best.metric), extreme, listed(arms), arms.size() == 1 ? "has" : "have",
+                       readable_number(best.best.mean), code_span(best.second), readable_number(best.runner_up.mean),
+                       distance_text(best.lead, "uncertainty"));
   }
+  std::string out =
+      fmt::format("- {} is {} in {}: {}; next is {}: {}", code_span(best.metric), extreme, listed(arms),
+                  readable_number(best.best.mean), code_span(best.second), readable_number(best.runner_up.mean));
+  if (best.lead.uncertainty) out += ", " + distance_text(best.lead, "a difference of");
+  const bool is_count = best.best.mean == std::floor(best.best.mean);
+  if (!best.lead.uncertainty && !is_count) out += ", which has no standard error to be held against";
   if (best.seeds > 1 && arms.size() == 1) {
     const bool all = best.seeds_won == best.seeds;
     out += fmt::format(". {} is best under {} seeds", arms.front(),
@@ -319,8 +336,7 @@ std::string comparison_section(const StudyResults& results, bool measured) {
   if (out.empty()) return "";
   return out +
          "\"Differs\" is Holm's p of the exact sign-flip test at most 0.05; \"underpowered\" is that so few seeds "
-         "could not have reached it, "
-         "whatever the difference. The paired t-test assumes normal differences.\n";
+         "could not have reached it, whatever the difference. The paired t-test assumes normal differences.\n";
 }
 
 std::string effect_section(const StudyResults& results, bool measured) {
@@ -329,8 +345,7 @@ std::string effect_section(const StudyResults& results, bool measured) {
   if (out.empty()) return "";
   return out +
          "An effect is the mean where the product of its factors' levels is +1 less the mean where it is −1; the "
-         "interval is over seeds. An "
-         "interaction of zero means that the factors add up.\n";
+         "interval is over seeds. An interaction of zero means that the factors add up.\n";
 }
 
 std::string impact_section(const StudyResults& results, bool measured) {
@@ -341,8 +356,7 @@ std::string impact_section(const StudyResults& results, bool measured) {
   const auto is_hopeless = [](const FactorImpact& factor) { return factor.answer == Answer::underpowered; };
   if (!impacts.empty() && std::all_of(impacts.begin(), impacts.end(), is_hopeless)) {
     return "There are too few arms for a permutation test to reach p = 0.05 for any factor; what each level came to is "
-           "in "
-           "comprehensive_results.json.\n";
+           "in comprehensive_results.json.\n";
   }
   for (const FactorImpact& factor : impacts) {
     std::vector<std::string> levels;
@@ -355,8 +369,7 @@ std::string impact_section(const StudyResults& results, bool measured) {
   if (table.rows.empty()) return "";
   return as_markdown(table) +
          "\nEach factor by itself, over the means of the arms that have it. The test permutes arms over its levels; "
-         "other factors that vary beside it "
-         "count as noise.\n";
+         "other factors that vary beside it count as noise.\n";
 }
 
 std::string target_section(const StudyResults& results, bool measured) {
@@ -372,6 +385,7 @@ std::string target_section(const StudyResults& results, bool measured) {
                             arm.met ? "yes" : "no", cap, target.note});
     }
   }
+  drop_empty_columns(table);
   return table.rows.empty() ? "" : as_markdown(table) + "\n";
 }
 

@@ -10,6 +10,7 @@
 #include "kernel/report/findings.h"
 #include "kernel/report/markdown_text.h"
 #include "kernel/report/numbers.h"
+#include "kernel/report/parameters.h"
 #include "kernel/report/result_files.h"
 #include "kernel/report/tables.h"
 
@@ -17,11 +18,10 @@ namespace colonnade::host {
 
 namespace {
 
-constexpr std::size_t longest_table = 60;   // rows; the rest is in comprehensive_results.json
-constexpr std::size_t widest_table = 7;     // metrics side by side
-constexpr std::size_t most_levels = 12;     // of a factor that are listed
-constexpr std::size_t most_tables = 12;     // of one metric; the rest is in comprehensive_results.json
-constexpr std::size_t longest_value = 120;  // characters of a parameter's values
+constexpr std::size_t longest_table = 60;  // rows; the rest is in comprehensive_results.json
+constexpr std::size_t widest_table = 7;    // metrics side by side
+constexpr std::size_t most_levels = 12;    // of a factor that are listed
+constexpr std::size_t most_tables = 12;    // of one metric; the rest is in comprehensive_results.json
 
 void add_section(std::string& out, const std::string& title, const std::string& body) {
   if (body.empty()) return;
@@ -89,16 +89,7 @@ std::string arms_tables(const StudyResults& results, const std::vector<std::stri
   std::string out;
   for (const auto& group : groups_of(metrics)) out += as_markdown(arms_table(results, group)) + "\n";
   if (out.empty()) return "No trial has a value.\n";
-  const std::set<std::uint64_t> seeds = [&] {
-    std::set<std::uint64_t> all;
-    for (const TrialResult& trial : results.trials) all.insert(trial.seed);
-    return all;
-  }();
-  out +=
-      seeds.size() > 1
-          ? "Mean over seeds ± half the width of its 95 % interval (Student's t); without ± the same under every seed. "
-          : "One seed: no intervals. ";
-  return out + "↓ lower is better, ↑ higher is better.\n";
+  return out + arms_table_note(results, metrics);
 }
 
 std::string cut_table(const TextTable& table, std::size_t rows) {
@@ -219,47 +210,7 @@ std::string failures(const StudyResults& results) {
   return out.empty() ? "Nothing failed.\n" : out;
 }
 
-// What parameters had: one value, or the values of different arms.
-std::string values_text(const Json& values) {
-  std::string out;
-  for (const Json& value : values) out += (out.empty() ? "" : ", ") + json_text(value);
-  if (out.size() <= longest_value) return out;
-  return fmt::format("{} values, in comprehensive_results.json", values.size());
-}
-
-std::string parameters(const StudyResults& results) {
-  std::string out;
-  for (const Json& op : results.parameter_tables) {
-    TextTable table{{"parameter", "values", "default", "unit", "meaning"}, {}};
-    const Json values = op.value("values", Json::object());
-    for (const Json& param : op.at("schema").at("params")) {
-      const std::string name = param.at("name");
-      table.rows.push_back({name, values_text(values.value(name, Json::array())),
-                            param.contains("default") ? json_text(param.at("default")) : "", param.at("unit"),
-                            param.at("doc")});
-    }
-    out += fmt::format("{}: {}\n\n", code_span(op.at("op").get<std::string>()),
-                       op.at("schema").at("doc").get<std::string>());
-    if (!table.rows.empty()) out += as_markdown(table) + "\n";
-  }
-  return out;
-}
-
-// What of machine and settings went into the results.
-std::string conditions(const StudyResults& results) {
-  TextTable table{{"what", "value"}, {}};
-  for (const char* part : {"settings", "environment"}) {
-    const Json document = results.lock.is_object() ? results.lock.value(part, Json::object()) : Json::object();
-    if (!document.is_object()) continue;
-    for (const auto& [name, value] : document.items()) {
-      const std::string text = json_text(value);
-      if (text.size() <= longest_value) table.rows.push_back({name, text});
-    }
-  }
-  if (table.rows.empty()) return "";
-  return as_markdown(table) +
-         "\nAll that determined the results, with the hashes of code and data, is in `lock.json`.\n";
-}
+constexpr const char* shared_note = "\nn is how many tokens, examples or elements a value was computed over.\n";
 
 constexpr const char* replay_text =
     "`colonnade replay RUN`, with this folder as RUN, evaluates everything again in an empty store, each step on its "
@@ -292,7 +243,8 @@ std::string research_report(const StudyResults& results, const std::vector<Drawn
   add_section(out, "Key findings", key_findings(results, false));
   add_section(out, "Design", design(results));
   add_section(out, "Arms", arms_tables(results, scalar_metrics(results, false)));
-  if (!results.shared.scalars.empty()) add_section(out, "Beside the arms", as_markdown(shared_table(results, false)));
+  if (!results.shared.scalars.empty())
+    add_section(out, "Beside the arms", as_markdown(shared_table(results, false)) + shared_note);
   const bool all_skipped = figures.empty() && !results.figures.empty();
   add_section(out, "Figures", all_skipped ? "Not drawn: plots were switched off.\n" : figure_section(figures, false));
   add_analyses(out, results, false);
@@ -303,8 +255,8 @@ std::string research_report(const StudyResults& results, const std::vector<Drawn
                 "[MEASURED_REPORT.md](MEASURED_REPORT.md).\n");
   }
   add_section(out, "What failed", failures(results));
-  add_section(out, "Conditions", conditions(results));
-  add_section(out, "Parameters", parameters(results));
+  add_section(out, "Conditions", conditions_section(results));
+  add_section(out, "Parameters", parameters_section(results));
   add_section(out, "How to replay", replay_text);
   return out;
 }

@@ -88,7 +88,7 @@ TextTable trial_table(const StudyResults& results, bool measured) {
   table.header.insert(table.header.end(), points.begin(), points.end());
   for (const std::string& metric : metrics) {
     table.header.push_back(metric);
-    table.header.push_back(metric + ".standard_error");
+    for (const char* part : {".standard_error", ".n", ".unit"}) table.header.push_back(metric + part);
   }
   if (!measured) table.header.push_back("failed");
   for (const TrialResult& trial : results.trials) {
@@ -101,6 +101,8 @@ TextTable trial_table(const StudyResults& results, bool measured) {
       const bool has_error = found != scalars.end() && found->second.standard_error.has_value();
       row.push_back(found == scalars.end() ? "" : exact_number(found->second.value));
       row.push_back(has_error ? exact_number(*found->second.standard_error) : "");
+      row.push_back(found == scalars.end() ? "" : std::to_string(found->second.n));
+      row.push_back(found == scalars.end() ? "" : found->second.unit);
     }
     if (!measured) row.push_back(trial.failure.empty() ? "" : "failed");
     table.rows.push_back(std::move(row));

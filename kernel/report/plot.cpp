@@ -9,14 +9,15 @@
 #include <map>
 #include <set>
 
+#include "kernel/report/plot_notes.h"
 #include "kernel/report/plot_rows.h"
 
 namespace colonnade::host {
 
 namespace {
 
-constexpr std::size_t most_cells = 200;     // of a heatmap along an axis
-constexpr double seen_apart = 0.004;        // of the span of all points
+constexpr std::size_t most_cells = 200;                // of a heatmap along an axis
+constexpr double normal_quantile = 1.959963984540054;  // of 0.975
 constexpr double widest_linear_span = 100;  // largest over smallest; beyond it an axis is logarithmic unasked
 
 // Equal for equal cells. Bytes that are no UTF-8 cannot stand in JSON and are replaced.
@@ -93,6 +94,8 @@ struct Bucket {
   SeriesKey series;
   std::set<std::string> arms;
   BySeed x, y, z;
+  std::size_t rows = 0;
+  std::optional<double> x_error, y_error;  // the metrics' own, of the last row
 
   std::size_t seeds() const { return x.size(); }
 };
@@ -127,7 +130,8 @@ class PlotBuilder {
     add_points();
     if (plot_.type == "line") order_lines();
     if (plot_.type == "heatmap" && plot_.problem.empty()) coarsen();
-    if (!is_grid() && plot_.type != "bars") note_covered();
+    if (plot_.type == "scatter" && !rows_are_points()) add_notes(spread_over_names(plot_));
+    if (!is_grid() && plot_.type != "bars") add_notes(covered_notes(plot_));
     write_caption();
     return plot_;
   }
@@ -191,8 +195,25 @@ class PlotBuilder {
       bucket.x[row.seed].push_back(at_x);
       bucket.y[row.seed].push_back(at_y);
       bucket.z[row.seed].push_back(at_z);
+      ++bucket.rows;
+      bucket.x_error = error_of(row, x_);
+      bucket.y_error = error_of(row, y);
     }
   }
+
+  static std::optional<double> error_of(const PlotRow& row, const std::string& column) {
+    const auto found = row.errors.find(column);
+    return found == row.errors.end() ? std::nullopt : std::optional(found->second);
+  }
+
+  // Over seeds; of a single row the metric's own.
+  std::optional<Interval> interval_of(const Summary& summary, const Bucket& bucket, std::optional<double> error) {
+    if (bucket.rows > 1 || !error) return summary.interval;
+    own_errors_ = true;
+    return Interval{summary.mean - normal_quantile * *error, summary.mean + normal_quantile * *error};
+  }
+
+  void add_notes(const std::vector<std::string>& notes) { notes_.insert(notes_.end(), notes.begin(), notes.end()); }
 
   std::string labelled(const std::string& column) const {
     const auto unit = rows_.units.find(column);
@@ -268,8 +289,8 @@ class PlotBuilder {
         continue;
       }
       PlotPoint point{x.mean, y.mean, z.mean, {}, {}, rows_are_points() ? "" : *bucket.arms.begin()};
-      if (is_metric(x_)) point.x_interval = x.interval;
-      if (!is_grid()) point.y_interval = y.interval;
+      if (is_metric(x_)) point.x_interval = interval_of(x, bucket, bucket.x_error);
+      if (!is_grid()) point.y_interval = interval_of(y, bucket, bucket.y_error);
       most_seeds_ = std::max(most_seeds_, bucket.seeds());
       most_arms_ = std::max(most_arms_, bucket.arms.size());
       const SeriesKey key = joined ? SeriesKey{} : bucket.series;
@@ -286,31 +307,6 @@ class PlotBuilder {
     for (PlotSeries& series : plot_.series) {
       std::stable_sort(series.points.begin(), series.points.end(),
                        [](const auto& a, const auto& b) { return a.x < b.x; });
-    }
-  }
-
-  // A series at whose places another is drawn later would be missed.
-  void note_covered() {
-    double least_x = std::numeric_limits<double>::infinity(), least_y = least_x, most_x = -least_x, most_y = -least_x;
-    for (const PlotSeries& series : plot_.series) {
-      for (const PlotPoint& point : series.points) {
-        least_x = std::min(least_x, point.x);
-        most_x = std::max(most_x, point.x);
-        least_y = std::min(least_y, point.y);
-        most_y = std::max(most_y, point.y);
-      }
-    }
-    const auto same = [&](const PlotPoint& a, const PlotPoint& b) {
-      return std::abs(a.x - b.x) <= seen_apart * (most_x - least_x) &&
-             std::abs(a.y - b.y) <= seen_apart * (most_y - least_y);
-    };
-    for (std::size_t i = 0; i < plot_.series.size(); ++i) {
-      for (std::size_t j = i + 1; j < plot_.series.size(); ++j) {
-        const auto &below = plot_.series[i].points, &above = plot_.series[j].points;
-        if (!std::equal(below.begin(), below.end(), above.begin(), above.end(), same)) continue;
-        notes_.push_back(fmt::format("{} covers {}", plot_.series[j].name, plot_.series[i].name));
-        break;
-      }
     }
   }
 
@@ -348,6 +344,7 @@ class PlotBuilder {
     } else if (most_seeds_ > 1) {
       sentences.push_back(fmt::format("Means over {}{} seeds{}", up_to, most_seeds_, intervals));
     }
+    if (own_errors_) sentences.push_back("Error bars of single values are 95 % intervals from their standard errors");
     if (plot_.type == "pareto") sentences.push_back("The dashed line is the frontier; open marks are dominated");
     std::vector<std::string> logarithmic;
     for (const auto& [name, axis] : {std::pair("x", &plot_.x), {"y", &plot_.y}, {"z", &plot_.z}}) {
@@ -361,6 +358,9 @@ class PlotBuilder {
           fmt::format("At or below zero and left out of a logarithmic axis: {}", counted(without_logarithm_, "point")));
     }
     sentences.insert(sentences.end(), notes_.begin(), notes_.end());
+    if (!is_grid() && plot_.problem.empty()) {
+      for (const std::string& note : axis_notes(plot_)) sentences.push_back(note);
+    }
     for (const std::string& sentence : sentences) plot_.caption += (plot_.caption.empty() ? "" : " ") + sentence + ".";
   }
 
@@ -378,6 +378,7 @@ class PlotBuilder {
   std::vector<std::string> ys_, groups_, notes_;
   std::vector<Bucket> buckets_;
   std::size_t left_out_ = 0, without_logarithm_ = 0, most_seeds_ = 0, most_arms_ = 0;
+  bool own_errors_ = false;
 };
 
 }  // namespace

@@ -14,7 +14,8 @@ constexpr double category_padding = 0.5;  // of a category's width
 constexpr int most_linear_ticks = 8;
 constexpr int most_powers = 12;
 constexpr double fewest_decades = 1.2;  // below it the ticks of a logarithmic axis are not powers of ten alone
-constexpr double shortest_plain = 1e-3, longest_plain = 1e6;
+constexpr double shortest_plain = 1e-3, longest_plain = 1e9;  // of ticks, as of numbers in tables
+constexpr double longest_plain_power = 1e6;                   // of a logarithmic axis
 
 std::string superscript(int exponent) {
   static const char* const digits[] = {"⁰", "¹", "²", "³", "⁴", "⁵", "⁶", "⁷", "⁸", "⁹"};
@@ -81,7 +82,7 @@ std::vector<Tick> log_ticks(double low, double high) {
                                     : decades < 3            ? std::vector<double>{1, 2, 5}
                                                              : std::vector<double>{1};
   const int stride = std::max(1, static_cast<int>(std::ceil(decades / most_powers)));
-  const bool plain = low >= shortest_plain && high < longest_plain;
+  const bool plain = low >= shortest_plain && high < longest_plain_power;
   std::vector<Tick> ticks;
   for (int exponent = static_cast<int>(std::floor(std::log10(low))); exponent <= std::log10(high); ++exponent) {
     if (exponent % stride != 0) continue;

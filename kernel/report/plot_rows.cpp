@@ -7,6 +7,7 @@
 #include <set>
 
 #include "colonnade/error.h"
+#include "kernel/report/tables.h"
 
 namespace colonnade::host {
 
@@ -20,6 +21,8 @@ class RowReader {
     PlotRow row = start(trial);
     for (const std::string& column : columns_) {
       row.cells[column] = cell_of_trial(trial, column);
+      const Scalar* scalar = scalar_of(trial, column);
+      if (scalar != nullptr && scalar->standard_error) row.errors[column] = *scalar->standard_error;
       note(column, row.cells[column]);
     }
     out_.rows.push_back(std::move(row));

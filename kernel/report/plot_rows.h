@@ -12,7 +12,8 @@ namespace colonnade::host {
 struct PlotRow {
   std::string arm;
   std::uint64_t seed = 0;
-  std::map<std::string, Json> cells;  // by column; null where the row has none
+  std::map<std::string, Json> cells;     // by column; null where the row has none
+  std::map<std::string, double> errors;  // standard errors of metrics that have one, by column
 };
 
 struct PlotRows {

@@ -178,6 +178,9 @@ class FlatScript {
       layout_ = layout_of(request);
     }
     if (plot_.type == "pareto") add_frontier();
+    if (is_of_points()) {  // below every mark, also of other series
+      for (const PlotSeries& series : plot_.series) add_intervals(series, 0, colour_of(series));
+    }
     for (std::size_t i = 0; i < plot_.series.size(); ++i) add(i);
     std::string settings = data_ + script::frame(layout_) + script::axes(layout_, plot_, x_, y_) + key();
     if (plot_.type == "bars") settings += "set grid noxtics\nset xtics scale 0\n";
@@ -198,6 +201,7 @@ class FlatScript {
   // Names beside the points where each series is one point and all find room; otherwise a legend names the series.
   std::optional<std::vector<PlacedLabel>> direct_labels() const {
     if (!is_of_points()) return std::nullopt;
+    if (names_stand_below()) return std::vector<PlacedLabel>();
     const bool single = plot_.series.size() == 1;
     std::vector<LabelledPoint> points;
     std::vector<Box> obstacles;
@@ -216,6 +220,16 @@ class FlatScript {
           line_box(frontier_[i - 1].first, frontier_[i - 1].second, frontier_[i].first, frontier_[i].second));
     }
     return place_labels(points, obstacles, layout_.area);
+  }
+
+  // Whether the categories along x are the points' names.
+  bool names_stand_below() const {
+    std::vector<std::string> names;
+    for (const PlotSeries& series : plot_.series) {
+      for (const PlotPoint& point : series.points)
+        names.push_back(plot_.series.size() == 1 ? point.label : series.name);
+    }
+    return !names.empty() && names == plot_.x.categories;
   }
 
   bool is_of_points() const { return plot_.type == "scatter" || plot_.type == "pareto"; }
@@ -330,7 +344,6 @@ class FlatScript {
       const bool open = plot_.type == "pareto" && dominated(point);
       (open ? beaten : best).push_back(numbers({point.x, point.y}));
     }
-    add_intervals(series, 0, colour_of(series));
     const auto marks = [&](const std::vector<std::string>& lines, bool filled, const std::string& name) {
       curves_.push_back(
           fmt::format("{} using 1:2 with points linecolor rgb '{}' linewidth 1.5 pointtype {} pointsize {} {}",

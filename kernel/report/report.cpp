@@ -26,7 +26,9 @@ std::string write_report(const StudyResults& results, const std::filesystem::pat
   if (!measured.empty()) write_file_atomically(folder / "measured.csv", valid_utf8(measured));
   const std::string measured_text = measured_report(results, figures);
   if (!measured_text.empty()) write_file_atomically(folder / "MEASURED_REPORT.md", valid_utf8(measured_text));
-  std::string printed = as_text(arms_table(results, scalar_metrics(results, false)), printed_width);
+  const auto metrics = scalar_metrics(results, false);
+  std::string printed = as_text(arms_table(results, metrics), printed_width);
+  if (!metrics.empty()) printed += arms_table_note(results, metrics);
   if (!results.shared.scalars.empty()) printed += "\n" + as_text(shared_table(results, false), printed_width);
   const auto measured_metrics = scalar_metrics(results, true);
   if (!measured_metrics.empty())

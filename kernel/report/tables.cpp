@@ -78,24 +78,31 @@ const std::map<std::string, Scalar>& scalars_of(const TrialResult& trial, bool m
   return measured ? trial.measured : trial.scalars;
 }
 
-const Scalar* scalar_of(const TrialResult& trial, const std::string& metric) {
-  for (const bool measured : {false, true}) {
-    const auto found = scalars_of(trial, measured).find(metric);
-    if (found != scalars_of(trial, measured).end()) return &found->second;
-  }
-  return nullptr;
+bool has_one_seed(const StudyResults& results) {
+  return std::all_of(results.trials.begin(), results.trials.end(),
+                     [&](const TrialResult& trial) { return trial.seed == results.trials.front().seed; });
+}
+
+// A value under the study's only seed with the metric's own standard error.
+std::string with_standard_error(const Scalar& scalar) {
+  constexpr int error_digits = 2;
+  return readable_number(scalar.value) +
+         (scalar.standard_error ? " ± " + readable_number(*scalar.standard_error, error_digits) : "");
 }
 
 std::string arm_cell(const StudyResults& results, const std::string& arm, const std::string& metric) {
   std::size_t seeds = 0, failed = 0, present = 0;
+  const Scalar* last = nullptr;
   for (const TrialResult& trial : results.trials) {
     if (trial.arm != arm) continue;
     ++seeds;
-    present += scalar_of(trial, metric) != nullptr;
+    last = scalar_of(trial, metric);
+    present += last != nullptr;
     failed += !trial.failure.empty();
   }
   const Summary summary = summarise(metric_by_seed(results, arm, metric));
   if (summary.n == 0) return present > 0 ? "not finite" : failed == seeds && seeds > 0 ? "failed" : "";
+  if (seeds == 1 && has_one_seed(results)) return with_standard_error(*last);
   const bool some_missing = summary.n < seeds && (present > summary.n || failed > 0);
   return readable_summary(summary) + (some_missing ? fmt::format(" ({} of {} seeds)", summary.n, seeds) : "");
 }
@@ -181,6 +188,16 @@ std::string as_csv(const TextTable& table) {
   return out;
 }
 
+void drop_empty_columns(TextTable& table) {
+  for (std::size_t column = table.header.size(); column-- > 0;) {
+    if (std::any_of(table.rows.begin(), table.rows.end(), [&](const auto& row) { return !row[column].empty(); }))
+      continue;
+    const auto at = static_cast<std::ptrdiff_t>(column);
+    table.header.erase(table.header.begin() + at);
+    for (auto& row : table.rows) row.erase(row.begin() + at);
+  }
+}
+
 std::vector<std::string> scalar_metrics(const StudyResults& results, bool measured) {
   std::set<std::string> names;
   for (const TrialResult& trial : results.trials) {
@@ -196,6 +213,21 @@ std::vector<double> metric_by_seed(const StudyResults& results, const std::strin
     if (scalar != nullptr && std::isfinite(scalar->value)) numbers.push_back(scalar->value);
   }
   return numbers;
+}
+
+const Scalar* scalar_of(const TrialResult& trial, const std::string& metric) {
+  for (const bool measured : {false, true}) {
+    const auto found = scalars_of(trial, measured).find(metric);
+    if (found != scalars_of(trial, measured).end()) return &found->second;
+  }
+  return nullptr;
+}
+
+Better better_of(const StudyResults& results, const std::string& metric) {
+  for (const TrialResult& trial : results.trials) {
+    if (const Scalar* scalar = scalar_of(trial, metric)) return scalar->better;
+  }
+  return Better::neither;
 }
 
 std::string metric_title(const StudyResults& results, const std::string& metric) {
@@ -218,6 +250,25 @@ TextTable arms_table(const StudyResults& results, const std::vector<std::string>
     table.rows.push_back(std::move(row));
   }
   return table;
+}
+
+std::string arms_table_note(const StudyResults& results, const std::vector<std::string>& metrics) {
+  bool any_error = false, any_direction = false;
+  for (const TrialResult& trial : results.trials) {
+    for (const std::string& metric : metrics) {
+      const Scalar* scalar = scalar_of(trial, metric);
+      any_error = any_error || (scalar != nullptr && scalar->standard_error);
+      any_direction = any_direction || (scalar != nullptr && scalar->better != Better::neither);
+    }
+  }
+  std::string note;
+  if (!has_one_seed(results)) {
+    note = "Mean over seeds ± half the width of its 95 % interval (Student's t); without ± the same under every seed.";
+    if (any_error) note += " Each trial's own standard errors are in the CSV file.";
+  } else {
+    note = any_error ? "One seed: value ± the metric's own standard error; without ± it has none." : "One seed.";
+  }
+  return note + (any_direction ? " ↓ lower is better, ↑ higher is better." : "") + "\n";
 }
 
 TextTable shared_table(const StudyResults& results, bool measured) {

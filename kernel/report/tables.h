@@ -20,6 +20,7 @@ std::string as_text(const TextTable& table,
                     int width);  // for a terminal; cells are cut with … only if one row does not fit
 std::string as_markdown(const TextTable& table);
 std::string as_csv(const TextTable& table);  // quoted where needed
+void drop_empty_columns(TextTable& table);   // those in which no row has a text
 
 // Names of the scalar metrics that some trial has, in a fixed order; of measured ops if `measured`.
 std::vector<std::string> scalar_metrics(const StudyResults& results, bool measured);
@@ -27,11 +28,20 @@ std::vector<std::string> scalar_metrics(const StudyResults& results, bool measur
 // The finite values of one metric of one arm, in the order of seeds, trials without it left out.
 std::vector<double> metric_by_seed(const StudyResults& results, const std::string& arm, const std::string& metric);
 
+// A metric of a trial, measured or not; null where it has none.
+const Scalar* scalar_of(const TrialResult& trial, const std::string& metric);
+
+// As the metric says; neither where no trial has it.
+Better better_of(const StudyResults& results, const std::string& metric);
+
 // "size.stored (bytes) ↓": a metric with its unit, and which direction is good where one is.
 std::string metric_title(const StudyResults& results, const std::string& metric);
 
-// Arms by metrics: mean ± half the t interval's width over seeds. Where not all seeds have a finite value, how many do.
+// Arms by metrics: mean ± half the t interval's width over seeds, under one seed the value ± its own standard error.
+// Where not all seeds have a finite value, how many do.
 TextTable arms_table(const StudyResults& results, const std::vector<std::string>& metrics);
+// How to read that table: what ± is, what the arrows are; only what is there.
+std::string arms_table_note(const StudyResults& results, const std::vector<std::string>& metrics);
 TextTable shared_table(const StudyResults& results, bool measured);
 
 // A table value with readable cells.

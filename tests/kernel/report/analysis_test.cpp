@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 
+#include "kernel/report/findings.h"
 #include "tests/kernel/report/fixture.h"
 
 namespace colonnade::host {
@@ -122,6 +123,54 @@ TEST_CASE("The best arm is counted over seeds", "[report]") {
   CHECK(tied[0].arms == std::vector<std::string>{"arm 0", "arm 2"});
   CHECK(tied[0].second == "arm 1");
   CHECK(best_arms(study_of({{1}, {1}}), false).empty());
+}
+
+TEST_CASE("A lead under one seed is held against the metric's standard errors, paired on examples", "[report]") {
+  StudyResults results = study_of({{0}, {0}});
+  for (TrialResult& trial : results.trials) {
+    Scalar& loss = trial.scalars["loss"];
+    const double shift = trial.arm == "arm 0" ? 0 : 0.5;
+    for (int i = 0; i < 50; ++i) loss.per_example.push_back(i % 10 + shift + 0.001 * (i % 7) * shift);
+    const Summary summary = summarise(loss.per_example);
+    loss.value = summary.mean;
+    loss.standard_error = summary.deviation / std::sqrt(50.0);
+  }
+  const auto paired = best_arms(results, false);
+  REQUIRE(paired.size() == 1);
+  CHECK(paired[0].lead.from == UncertaintyOf::paired_examples);
+  CHECK(paired[0].lead.is_shown());
+  // The obvious way: the standard error of the mean of the examples' differences.
+  std::vector<double> differences;
+  const auto &before = results.trials[0].scalars["loss"], &after = results.trials[1].scalars["loss"];
+  for (int i = 0; i < 50; ++i) differences.push_back(after.per_example[i] - before.per_example[i]);
+  const double error = summarise(differences).deviation / std::sqrt(50.0);
+  CHECK(*paired[0].lead.uncertainty == Approx(1.959964 * error).epsilon(1e-5));
+  for (TrialResult& trial : results.trials) trial.scalars["loss"].per_example.clear();
+  const auto apart = best_arms(results, false);
+  CHECK(apart[0].lead.from == UncertaintyOf::standard_errors);
+  CHECK(*apart[0].lead.uncertainty ==
+        Approx(1.959964 * std::hypot(*before.standard_error, *after.standard_error)).epsilon(1e-5));
+  CHECK_FALSE(apart[0].lead.is_shown());
+  CHECK(key_findings(results, false).find("no arm is shown to be lowest") != std::string::npos);
+}
+
+TEST_CASE("A lead over seeds is held against their interval, an exact count stands by itself", "[report]") {
+  const auto noisy = best_arms(study_of({{1, 5, 3}, {2, 4, 3.5}}), false);
+  CHECK(noisy[0].lead.from == UncertaintyOf::seeds);
+  CHECK_FALSE(noisy[0].lead.is_shown());
+  const auto clear = best_arms(study_of({{1, 5, 3}, {2, 6.01, 3.99}}), false);
+  CHECK(clear[0].lead.is_shown());
+  const auto exact = best_arms(study_of({{10}, {12}}), false);
+  CHECK(exact[0].lead.from == UncertaintyOf::unknown);
+  CHECK(exact[0].lead.is_shown());
+}
+
+TEST_CASE("What is zero by construction, or differs by rounding, is no finding", "[report]") {
+  CHECK(best_arms(study_of({{0, 0}, {3, 3}, {0, 0}}), false).empty());
+  StudyResults results = study_of({{1.0}, {1.0 + 1e-8}});
+  CHECK(best_arms(results, false).size() == 1);  // a count, or nobody says how exact it is
+  for (TrialResult& trial : results.trials) trial.scalars["loss"].standard_error = 0.01;
+  CHECK(best_arms(results, false).empty());
 }
 
 TEST_CASE("Factors outside declared effects are weighed by what they explain", "[report]") {

@@ -23,6 +23,39 @@ TEST_CASE("A point of a scatter is an arm's mean with intervals over seeds", "[r
   CHECK(plot.caption.find("Means over 3 seeds") == 0);
 }
 
+TEST_CASE("Under one seed error bars come from standard errors", "[report]") {
+  StudyResults results = small_results();
+  std::erase_if(results.trials, [](const TrialResult& trial) { return trial.seed != 0; });
+  const Plot plot = plot_of(figure("scatter", {{"x", "size.stored"}, {"y", "nats"}}), results);
+  const auto& interval = plot.series[0].points[0].y_interval;
+  REQUIRE(interval.has_value());
+  CHECK(interval->high - interval->low == Approx(2 * 1.959964 * 0.02).epsilon(1e-5));
+  CHECK(plot.caption.find("from their standard errors") != std::string::npos);
+}
+
+TEST_CASE("Points at one x stand side by side", "[report]") {
+  StudyResults results = small_results();
+  for (TrialResult& trial : results.trials) trial.scalars["size.stored"].value = 81856;
+  const Plot plot = plot_of(figure("scatter", {{"x", "size.stored"}, {"y", "nats"}}), results);
+  CHECK(plot.x.categories == std::vector<std::string>{"base", "+first", "+second", "both"});
+  CHECK(plot.series[3].points[0].x == 3);
+  CHECK_FALSE(plot.series[3].points[0].x_interval.has_value());
+  CHECK(plot.caption.find("size.stored (bytes) is 81,856 for all") != std::string::npos);
+}
+
+TEST_CASE("A caption says which axes leave zero out and that intervals are cut", "[report]") {
+  StudyResults results = small_results();
+  const Json declared = figure("scatter", {{"x", "size.stored"}, {"y", "nats"}});
+  const Plot plain = plot_of(declared, results);
+  CHECK(plain.caption.find("axis") != std::string::npos);
+  CHECK(plain.caption.find("go on beyond") == std::string::npos);
+  results.trials[0].scalars["nats"].value = 40;
+  results.trials[1].scalars["nats"].value = -40;
+  CHECK(plot_of(declared, results).caption.find("go on beyond") != std::string::npos);
+  const Json bars = figure("bars", {{"x", "arm"}, {"y", {"nats"}}, {"group", ""}});
+  CHECK(plot_of(bars, small_results()).caption.find("start at 0") == std::string::npos);
+}
+
 TEST_CASE("Rows of tables are averaged over seeds at the same place", "[report]") {
   const Plot plot = plot_of(figure("line", {{"from", "curve"}, {"x", "step"}, {"y", {"loss"}}}), small_results());
   REQUIRE(plot.series.size() == 4);

@@ -72,6 +72,26 @@ TEST_CASE("An arm's cell says how many seeds it stands for where some are missin
   CHECK(metric_by_seed(results, "no such arm", "nats").empty());
 }
 
+TEST_CASE("Under one seed a value stands with its own standard error", "[report]") {
+  StudyResults results = small_results();
+  std::erase_if(results.trials, [](const TrialResult& trial) { return trial.seed != 0; });
+  results.trials[0].scalars["size.stored"].standard_error.reset();
+  const TextTable table = arms_table(results, {"nats", "size.stored"});
+  CHECK(table.rows[0] == std::vector<std::string>{"base", "2 ± 0.020", "1,250,000"});
+  const std::string note = arms_table_note(results, {"nats"});
+  CHECK(note.find("standard error") != std::string::npos);
+  CHECK(note.find("↓") != std::string::npos);
+  CHECK(arms_table_note(results, {"drift"}).find("↓") == std::string::npos);
+  CHECK(arms_table_note(small_results(), {"nats"}).find("Mean over seeds") == 0);
+}
+
+TEST_CASE("Columns without a text are dropped", "[report]") {
+  TextTable table{{"a", "b", "c"}, {{"1", "", "2"}, {"3", "", ""}}};
+  drop_empty_columns(table);
+  CHECK(table.header == std::vector<std::string>{"a", "c"});
+  CHECK(table.rows[1] == std::vector<std::string>{"3", ""});
+}
+
 TEST_CASE("Tables of several seeds become one where only their reals differ", "[report]") {
   Table one, two, other;
   for (Table* table : {&one, &two, &other}) {
