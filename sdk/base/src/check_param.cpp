@@ -13,7 +13,6 @@ using detail::allowed_values;
 using detail::element_param;
 using detail::kind_of;
 using detail::listed;
-using detail::shown;
 
 // Who is being checked: enough to write the message.
 struct Subject {

@@ -11,7 +11,7 @@
 namespace colonnade {
 namespace {
 
-using detail::shown;
+using detail::shown_bound;
 
 // Lua puts these beside an op's parameters, so no parameter or role may have their names.
 constexpr std::array<std::string_view, 4> kReservedNames = {"seed", "stream", "device", "label"};
@@ -127,7 +127,7 @@ class SchemaCheck {
     if (!param.min || !param.max) return;
     const bool open = param.min_exclusive || param.max_exclusive;
     require(open ? *param.min < *param.max : *param.min <= *param.max,
-            subject + " has an empty range: " + shown(*param.min) + " to " + shown(*param.max));
+            subject + " has an empty range: " + shown_bound(*param.min) + " to " + shown_bound(*param.max));
   }
 
   void check_choices(const Param& param, ParamType type, const std::string& subject) const {

@@ -9,12 +9,12 @@ constexpr double kLargestPlainInteger = 1e15;
 
 std::string bounds_text(const Param& param) {
   if (param.min && param.max && !param.min_exclusive && !param.max_exclusive) {
-    return " from " + shown(*param.min) + " to " + shown(*param.max);
+    return " from " + shown_bound(*param.min) + " to " + shown_bound(*param.max);
   }
   std::string text;
-  if (param.min) text += (param.min_exclusive ? " above " : " of at least ") + shown(*param.min);
+  if (param.min) text += (param.min_exclusive ? " above " : " of at least ") + shown_bound(*param.min);
   if (param.min && param.max) text += " and";
-  if (param.max) text += (param.max_exclusive ? " below " : " of at most ") + shown(*param.max);
+  if (param.max) text += (param.max_exclusive ? " below " : " of at most ") + shown_bound(*param.max);
   return text;
 }
 
@@ -83,7 +83,7 @@ std::string kind_of(const Json& value) {
   return "binary data";
 }
 
-std::string shown(double number) {
+std::string shown_bound(double number) {
   if (number == std::floor(number) && std::abs(number) < kLargestPlainInteger) {
     return std::to_string(static_cast<std::int64_t>(number));
   }

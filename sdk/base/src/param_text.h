@@ -14,7 +14,7 @@ namespace colonnade::detail {
 std::string kind_of(const Json& value);
 
 // A bound: 1 rather than 1.0.
-std::string shown(double number);
+std::string shown_bound(double number);
 
 // What a parameter of this type may be: "an integer of at least 1", "one of \"a\", \"b\"", "a list of numbers above 0".
 std::string allowed_values(const Param& param);
