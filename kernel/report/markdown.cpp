@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <set>
 
+#include "colonnade/text.h"
 #include "kernel/report/analysis.h"
 #include "kernel/report/findings.h"
 #include "kernel/report/markdown_text.h"
@@ -36,8 +37,8 @@ std::string seeds_text(const StudyResults& results) {
   return fmt::format("{} {}: {}", seeds.size(), seeds.size() == 1 ? "seed" : "seeds", fmt::join(seeds, ", "));
 }
 
-std::string json_text(const Json& value) {
-  return value.is_string() ? value.get<std::string>() : value.dump();
+std::string plain_text(const Json& value) {
+  return value.is_string() ? value.get<std::string>() : json_text(value);
 }
 
 // How many arms, seeds and levels of which factors.
@@ -52,7 +53,7 @@ std::string design(const StudyResults& results) {
   for (const auto& [factor, distinct] : levels) {
     std::vector<std::string> texts;
     for (const Json& level : distinct) {
-      if (texts.size() < most_levels) texts.push_back(json_text(level));
+      if (texts.size() < most_levels) texts.push_back(plain_text(level));
     }
     if (distinct.size() > most_levels) texts.push_back(fmt::format("and {} more", distinct.size() - most_levels));
     table.rows.push_back({factor, fmt::format("{}", fmt::join(texts, ", "))});
