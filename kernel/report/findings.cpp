@@ -79,8 +79,8 @@ std::string best_sentence(const BestArm& best) {
                   readable_number(best.best.mean), code_span(best.second), readable_number(best.runner_up.mean));
   if (best.lead.uncertainty) out += ", " + distance_text(best.lead, "a difference of");
   const bool is_count = best.best.mean == std::floor(best.best.mean);
-  if (!best.lead.uncertainty && !is_count) out += ", which has no standard error to be held against";
-  if (best.seeds > 1 && arms.size() == 1) {
+  if (!best.lead.uncertainty && !is_count && best.seeds == 1) out += ", which has no standard error to be held against";
+  if (best.seeds > 1 && best.seeds_won > 0 && arms.size() == 1) {
     const bool all = best.seeds_won == best.seeds;
     out += fmt::format(". {} is best under {} seeds", arms.front(),
                        all ? fmt::format("all {}", best.seeds) : fmt::format("{} of {}", best.seeds_won, best.seeds));

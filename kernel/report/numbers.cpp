@@ -43,7 +43,8 @@ std::string readable_number(double number, int digits) {
 
 std::string readable_summary(const Summary& summary) {
   if (summary.n == 0) return "";
-  if (!summary.interval || summary.deviation == 0) return readable_number(summary.mean);
+  constexpr double rounding = 1e-12;
+  if (!summary.interval || summary.deviation <= rounding * std::abs(summary.mean)) return readable_number(summary.mean);
   constexpr int half_width_digits = 2;
   return readable_number(summary.mean) + " ± " +
          readable_number((summary.interval->high - summary.interval->low) / 2, half_width_digits);

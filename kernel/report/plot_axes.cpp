@@ -117,6 +117,19 @@ void open(double& low, double& high, bool log) {
   high += half;
 }
 
+// The median width of the points' intervals; points without one have a width of zero.
+template <typename Map>
+double usual_width(const AxisData& data, Map mapped) {
+  std::vector<double> widths(std::max(data.values.size(), data.intervals.size()), 0.0);
+  for (std::size_t i = 0; i < data.intervals.size(); ++i) {
+    const double width = mapped(data.intervals[i].high) - mapped(data.intervals[i].low);
+    if (std::isfinite(width)) widths[i] = width;
+  }
+  const auto middle = widths.begin() + static_cast<std::ptrdiff_t>(widths.size() / 2);
+  std::nth_element(widths.begin(), middle, widths.end());
+  return *middle;
+}
+
 }  // namespace
 
 double AxisScale::fraction(double value) const {
@@ -139,8 +152,9 @@ AxisScale scale_of(const PlotAxis& axis, const AxisData& data) {
     if (!axis.log || interval.low > 0) widest_low = std::min(widest_low, mapped(interval.low));
     widest_high = std::max(widest_high, mapped(interval.high));
   }
-  low = span > 0 ? std::max(widest_low, low - span) : widest_low;
-  high = span > 0 ? std::min(widest_high, high + span) : widest_high;
+  const double reach = std::max(span, usual_width(data, mapped));
+  low = span > 0 ? std::max(widest_low, low - reach) : widest_low;
+  high = span > 0 ? std::min(widest_high, high + reach) : widest_high;
   const bool floor_at_zero = data.from_zero && !axis.log && low >= 0,
              ceiling_at_zero = data.from_zero && !axis.log && high <= 0;
   if (floor_at_zero) low = 0;

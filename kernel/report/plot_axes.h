@@ -29,8 +29,8 @@ struct AxisData {
   bool from_zero = false;  // bars start there
 };
 
-// A little wider than the values. Intervals widen it too, but at most by the values' own span to each side, lest one
-// wide interval flatten the rest.
+// A little wider than the values. Intervals widen it too, but at most by the values' own span or the median interval's
+// width to each side, lest one wide interval flatten the rest.
 AxisScale scale_of(const PlotAxis& axis, const AxisData& data);
 
 // The values of one coordinate of all points.

@@ -176,6 +176,15 @@ TEST_CASE("One wide interval does not flatten the data", "[report]") {
   CHECK(scale.clamped(1000) == scale.high);
 }
 
+TEST_CASE("Intervals that are wide throughout are drawn whole", "[report]") {
+  AxisData data;
+  data.values = {1, 2, 3};
+  data.intervals = {{-9, 11}, {-8, 12}, {-7, 13}};
+  const AxisScale scale = scale_of(PlotAxis(), data);
+  CHECK(scale.low <= -9);
+  CHECK(scale.high >= 13);
+}
+
 TEST_CASE("Labels cover neither points nor each other, or there are none", "[report]") {
   const Box area = {0, 0, 600, 400};
   const std::vector<LabelledPoint> points = {{100, 100, "one"}, {108, 104, "two"}, {590, 200, "at the edge"}};

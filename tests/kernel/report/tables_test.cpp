@@ -28,6 +28,7 @@ TEST_CASE("Numbers for people have four significant digits, those for machines r
   CHECK(json_number(0.25) == 0.25);
   CHECK(readable_summary(summarise({1.0, 2.0, 3.0})) == "2 ± 2.5");
   CHECK(readable_summary(summarise({1.25})) == "1.250");
+  CHECK(readable_summary(summarise({0.3, 0.1 + 0.2})) == "0.3000");  // apart by rounding
 }
 
 TEST_CASE("Tables on a terminal break between columns that do not fit", "[report]") {
