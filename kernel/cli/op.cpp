@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "colonnade/text.h"
 #include "kernel/cli/commands.h"
 #include "kernel/cli/options.h"
 #include "kernel/cli/output.h"
@@ -57,7 +58,7 @@ std::string range_text(const Param& param) {
 }
 
 std::string default_text(const Param& param) {
-  if (param.fallback) return param.fallback->is_null() ? "none" : param.fallback->dump();
+  if (param.fallback) return param.fallback->is_null() ? "none" : json_text(*param.fallback);
   return param.nullable ? "none" : "(required)";
 }
 

@@ -6,6 +6,8 @@
 #include <cstdio>
 #include <ctime>
 
+#include "colonnade/text.h"
+
 namespace colonnade::host {
 namespace {
 
@@ -75,11 +77,9 @@ std::string human_time(std::int64_t unix_seconds) {
 }
 
 std::string short_text(const Json& value, std::size_t most) {
-  std::string text =
-      value.is_string() ? value.get<std::string>() : value.dump(-1, ' ', false, Json::error_handler_t::replace);
+  std::string text = value.is_string() ? value.get<std::string>() : json_text(value);
   std::replace(text.begin(), text.end(), '\n', ' ');
-  if (text.size() > most) text = text.substr(0, most - 3) + "...";
-  return text;
+  return shortened(text, most);
 }
 
 std::string short_number(double value) {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "colonnade/text.h"
 #include "kernel/lua/handles.h"
 
 namespace colonnade::host {
@@ -9,10 +10,6 @@ namespace colonnade::host {
 namespace {
 
 constexpr std::size_t kLongestText = 60;
-
-std::string shortened(const std::string& text) {
-  return text.size() <= kLongestText ? text : text.substr(0, kLongestText) + "...";
-}
 
 std::string number_text(lua_State* L, int index) {
   lua_pushvalue(L, index);  // conversion happens in place
@@ -57,7 +54,7 @@ std::string described(lua_State* L, int index) {
     case LUA_TNUMBER:
       return "the number " + number_text(L, index);
     case LUA_TSTRING:
-      return "the string '" + shortened(text_at(L, index)) + "'";
+      return "the string '" + shortened(text_at(L, index), kLongestText) + "'";
     case LUA_TTABLE:
       return "a table";
     case LUA_TFUNCTION:

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "colonnade/text.h"
 #include "kernel/lua/context.h"
 #include "kernel/lua/declarations.h"
 #include "kernel/lua/describe.h"
@@ -83,6 +84,7 @@ std::vector<std::uint64_t> study_seeds(lua_State* L) {
 }
 
 void require_arm_name(lua_State* L, const std::string& name) {
+  if (!is_utf8(name)) raise(L, fmt::format("study: the arm's name {} is not UTF-8 text", shown(name)));
   const bool printable = std::all_of(name.begin(), name.end(), [](char c) {
     const auto byte = static_cast<unsigned char>(c);
     constexpr unsigned char kFirstPrintable = 0x20, kDelete = 0x7f;

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "colonnade/text.h"
 #include "kernel/lua/adaptive.h"
 #include "kernel/lua/apply.h"
 #include "kernel/lua/context.h"
@@ -76,8 +77,8 @@ int read_setting(lua_State* L) {
   Json value = found != nullptr ? *found : fallback;
   if (has_default && std::string(kind_of_setting(value)) != kind_of_setting(fallback)) {
     const auto origin = context.settings.origin.find(name);
-    raise(L, fmt::format("setting: '{}' is {}{}; its default here, {}, is a {}", name, value.dump(),
-                         origin == context.settings.origin.end() ? "" : " (" + origin->second + ")", fallback.dump(),
+    raise(L, fmt::format("setting: '{}' is {}{}; its default here, {}, is a {}", name, shown(value),
+                         origin == context.settings.origin.end() ? "" : " (" + origin->second + ")", shown(fallback),
                          kind_of_setting(fallback)));
   }
   if (fallback.is_number_float() && value.is_number()) value = value.get<double>();

@@ -10,6 +10,7 @@
 
 #include "colonnade/error.h"
 #include "colonnade/plugin.h"
+#include "colonnade/text.h"
 #include "kernel/store/files.h"
 
 namespace colonnade::host {
@@ -137,7 +138,7 @@ int describe_plugin_main(const std::vector<std::filesystem::path>& required, con
   } catch (const std::exception& error) {
     result = {{"error", error.what()}};
   }
-  const std::string text = result.dump(-1, ' ', false, Json::error_handler_t::replace);
+  const std::string text = json_text(result);
   write_all(descriptor, text.data(), text.size(), "the pipe to the catalogue");
   return code;
 }

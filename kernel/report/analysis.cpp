@@ -5,6 +5,7 @@
 #include <set>
 
 #include "colonnade/error.h"
+#include "colonnade/text.h"
 #include "kernel/report/tables.h"
 
 namespace colonnade::host {
@@ -209,7 +210,7 @@ Target reach(const StudyResults& results, const Json& declared) {
 }
 
 std::string level_text(const Json& level) {
-  return level.is_string() ? level.get<std::string>() : level.dump();
+  return level.is_string() ? level.get<std::string>() : json_text(level);
 }
 
 std::optional<FactorImpact> impact_of(const StudyResults& results, const std::string& factor,

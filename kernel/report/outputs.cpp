@@ -2,6 +2,7 @@
 
 #include <set>
 
+#include "colonnade/text.h"
 #include "kernel/report/findings.h"
 #include "kernel/report/numbers.h"
 #include "kernel/report/tables.h"
@@ -77,7 +78,7 @@ std::vector<std::string> point_names(const StudyResults& results) {
 std::string cell_text(const Json& value) {
   if (value.is_string()) return value.get<std::string>();
   if (value.is_number_float()) return exact_number(value.get<double>());
-  return value.dump();
+  return json_text(value);
 }
 
 TextTable trial_table(const StudyResults& results, bool measured) {

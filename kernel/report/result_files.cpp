@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "colonnade/error.h"
+#include "colonnade/text.h"
 #include "kernel/report/letters.h"
 #include "kernel/report/markdown_text.h"
 #include "kernel/report/numbers.h"
@@ -72,7 +73,7 @@ const Blob& only_tensor(const ResultFile& file) {
 std::string cell_text(const Json& cell) {
   if (cell.is_null()) return "";
   if (cell.is_string()) return cell.get<std::string>();
-  return cell.is_number_float() ? exact_number(cell.get<double>()) : cell.dump();
+  return cell.is_number_float() ? exact_number(cell.get<double>()) : json_text(cell);
 }
 
 std::string holds_text(const ResultFile& file) {

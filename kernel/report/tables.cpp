@@ -6,6 +6,7 @@
 #include <cmath>
 #include <set>
 
+#include "colonnade/text.h"
 #include "kernel/report/markdown_text.h"
 #include "kernel/report/numbers.h"
 
@@ -71,7 +72,7 @@ std::string readable_cell(const Json& cell) {
   if (cell.is_number_float()) return readable_number(cell.get<double>());
   if (cell.is_number_integer()) return readable_number(cell.get<double>());
   if (cell.is_boolean()) return cell.get<bool>() ? "yes" : "no";
-  return cell.is_string() ? cell.get<std::string>() : cell.dump();
+  return cell.is_string() ? cell.get<std::string>() : json_text(cell);
 }
 
 const std::map<std::string, Scalar>& scalars_of(const TrialResult& trial, bool measured) {

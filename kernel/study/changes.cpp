@@ -5,17 +5,17 @@
 #include <set>
 
 #include "colonnade/error.h"
+#include "colonnade/text.h"
 #include "kernel/graph/keys.h"
 
 namespace colonnade::host {
 namespace {
 
-std::string shortened(const Json& value) {
+std::string in_short(const Json& value) {
   constexpr std::size_t hash_digits = 64, shown_digits = 12, most = 60;
   if (value.is_null()) return "nothing";
-  std::string text = value.is_string() ? value.get<std::string>() : value.dump();
-  if (text.size() == hash_digits) return text.substr(0, shown_digits);
-  return text.size() > most ? text.substr(0, most) + "..." : text;
+  const std::string text = value.is_string() ? value.get<std::string>() : json_text(value);
+  return text.size() == hash_digits ? text.substr(0, shown_digits) : shortened(text, most);
 }
 
 // The recorded keys' inputs: contents from the journal, carried plugins from the manifests where those are kept.
@@ -35,7 +35,7 @@ std::vector<KeyInput> recorded_inputs(const RunHistory& history, const NodeRecor
 
 std::string describe(const KeyDifference& difference, const NodeRecord& record) {
   const std::string sides =
-      fmt::format("{} in the run, {} now", shortened(difference.before), shortened(difference.after));
+      fmt::format("{} in the run, {} now", in_short(difference.before), in_short(difference.after));
   if (difference.part.starts_with("code.")) {
     const std::string name = difference.part.substr(std::string("code.").size());
     if (name == "torch") return fmt::format("LibTorch differs: {}", sides);

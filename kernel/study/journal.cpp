@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "colonnade/error.h"
+#include "colonnade/text.h"
 #include "kernel/store/files.h"
 
 namespace colonnade::host {
@@ -35,7 +36,7 @@ std::string checksum(std::string_view text) {
 }
 
 std::string to_line(const Json& event) {
-  const std::string text = event.dump(-1, ' ', false, Json::error_handler_t::replace);
+  const std::string text = json_text(event);
   return fmt::format("{}{}{}{}}}\n", before_crc, checksum(text), before_event, text);
 }
 

@@ -7,6 +7,7 @@
 #include <system_error>
 
 #include "colonnade/error.h"
+#include "colonnade/text.h"
 #include "kernel/store/files.h"
 #include "kernel/store/store.h"
 #include "kernel/study/hints.h"
@@ -77,7 +78,7 @@ void add_pin(const fs::path& store, const Pin& pin) {
   for (const Hash& key : pin.keys) keys.push_back(key.hex());
   const fs::path file = file_of(store, pin.name);
   make_folder(file.parent_path());
-  write_file_atomically(file, Json{{"name", pin.name}, {"keys", keys}}.dump() + "\n");
+  write_file_atomically(file, json_text({{"name", pin.name}, {"keys", keys}}) + "\n");
 }
 
 Pin remove_pin(const fs::path& store, const std::string& name) {

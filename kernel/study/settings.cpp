@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "colonnade/error.h"
+#include "colonnade/text.h"
 #include "kernel/study/hints.h"
 #include "kernel/study/locate.h"
 #include "kernel/study/toml_file.h"
@@ -60,8 +61,8 @@ Json fit(const Json& value, const std::string& text, const Json& present, const 
   if (present.is_string() && !value.is_string() && !text.empty()) return text;
   if (present.is_number_float() && value.is_number_integer()) return value.get<double>();
   if (kind_of(value) == kind_of(present)) return value;
-  throw Error(ErrorKind::usage, fmt::format("{}: {} = {} is {}, but {} has {} ({})", by, name, value.dump(),
-                                            kind_of(value), origin, kind_of(present), present.dump()));
+  throw Error(ErrorKind::usage, fmt::format("{}: {} = {} is {}, but {} has {} ({})", by, name, shown(value),
+                                            kind_of(value), origin, kind_of(present), shown(present)));
 }
 
 void put(Json& values, const std::string& name, const Json& value, const std::string& by) {
@@ -158,7 +159,7 @@ std::string allowed_profiles(const Settings& settings) {
   const auto origin = settings.origin.find(name);
   throw Error(ErrorKind::usage,
               fmt::format("{}: {} = {}; allowed: {}", origin == settings.origin.end() ? "settings" : origin->second,
-                          name, find_setting(settings.values, name)->dump(), allowed));
+                          name, shown(*find_setting(settings.values, name)), allowed));
 }
 
 int read_count(const Settings& settings, const std::string& name, int low, int high, int fallback) {
@@ -263,7 +264,6 @@ Settings load_settings(const fs::path& study, const std::string& profile, const 
                   fmt::format("--profile {}: unknown profile{}", profile,
                               then(did_you_mean(profile, settings.profiles), allowed_profiles(settings))));
     }
-    settings.profile = profile;
     apply_profile(settings, file, profile, file_name);
   }
   for (const std::string& text : overrides) apply_override(settings, text);
@@ -299,7 +299,6 @@ HostSettings host_settings(const Settings& settings) {
 
 void refuse_unknown_settings(const Settings& settings, const StudyDescription& description) {
   std::vector<std::string> known = reserved;
-  std::set<std::string> from_file;
   for (const std::string& name : setting_names(description.used_settings)) known.push_back(name);
   for (const auto& [name, value] : description.used_settings.items()) known.push_back(name);
   // Set by a profile or --set where the file's top level has nothing.

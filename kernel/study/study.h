@@ -16,14 +16,14 @@ namespace colonnade::host {
 // study.toml after profile and --set: what changes between executions.
 struct Settings {
   std::filesystem::path study_folder;
-  std::string profile;                        // "" none
   Json values = Json::object();               // dotted names resolved: {"text": {"path": "..."}, "threads": 1, ...}
   std::vector<std::string> profiles;          // that the file offers
   std::map<std::string, std::string> origin;  // dotted name -> "study.toml:12", "--set", "profile pilot"
 };
 
 // Where the study lies: a folder with study.lua (and study.toml), or a Lua file. `overrides` are "key=value" of --set.
-// Reserved settings: threads, workers, device, simd, retries, seeds, plugins. Throws Error(usage) naming file and line.
+// Reserved settings: threads, workers, device, simd, retries, seeds, plugins, visualization, checkpoint_seconds.
+// Throws Error(usage) naming file and line.
 Settings load_settings(const std::filesystem::path& study, const std::string& profile,
                        const std::vector<std::string>& overrides);
 
@@ -51,8 +51,8 @@ struct StudyDescription {
   std::vector<Arm> arms;
   std::vector<MetricRef> shared;  // values the study reports that belong to no arm (a rival, a bound)
   std::vector<MetricRef> shared_files;  // written for no arm
-  Json figures = Json::array();   // declarations, see report/figures.h
-  Json report = Json::object();   // comparisons, effects, targets, sections: see report/report.h
+  Json figures = Json::array();   // declarations, see lua/declarations.h
+  Json report = Json::object();   // comparisons, effects, targets, sections: likewise
   Json used_settings = Json::object();                 // what col.setting was asked for, and what it gave
   std::vector<std::filesystem::path> sources;          // study.lua and what it required, in order of loading
   bool draws_seed = false;                             // at least one node depends on the trial's seed

@@ -118,6 +118,13 @@ TEST_CASE("mistakes in settings name where they are and what is allowed") {
   CHECK_THAT(flat.error(), Contains("study.toml:2: profiles.pilot is an integer; a profile is a table of settings"));
 }
 
+TEST_CASE("bytes that are no UTF-8 are refused like any other wrong value") {
+  const Study study;
+  CHECK(study.error("", {"device=\xff"}) == "--set: device = \"\uFFFD\"; allowed: cpu, auto, cuda");
+  CHECK(study.error("", {"steps=\xff"}) ==
+        "--set steps: steps = \"\uFFFD\" is a string, but " + study.file() + ":1 has an integer (600)");
+}
+
 TEST_CASE("the host's own settings are checked and have defaults") {
   const Study study("threads = 2\nseeds = 3\nplugins = [\"mine\"]\n");
   const HostSettings host = host_settings(study.load());
