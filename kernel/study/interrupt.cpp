@@ -6,6 +6,8 @@
 #include <atomic>
 #include <cerrno>
 
+#include "kernel/lua/limits.h"
+
 namespace colonnade::host {
 namespace {
 
@@ -19,6 +21,7 @@ constexpr int patience = 2;
 void handle(int) {
   const int saved = errno;
   if (++calls > patience) ::_exit(exit_interrupted);
+  interrupt_lua();
   current_action();
   errno = saved;
 }
@@ -36,6 +39,7 @@ InterruptGuard::InterruptGuard(std::function<void()> action) {
 
 InterruptGuard::~InterruptGuard() {
   for (std::size_t i = 0; i < handled.size(); ++i) ::sigaction(handled[i], &before_[i], nullptr);
+  clear_lua_interrupt();
 }
 
 }  // namespace colonnade::host

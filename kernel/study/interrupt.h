@@ -5,8 +5,8 @@
 
 namespace colonnade::host {
 
-// While it lives, SIGINT, SIGTERM and SIGHUP call `action` (which must be async-signal-safe); the third ends the
-// process at once. One at a time, on the main thread.
+// While it lives, SIGINT, SIGTERM and SIGHUP interrupt Lua and call `action` (which must be async-signal-safe); the
+// third ends the process at once. One at a time, on the main thread.
 class InterruptGuard {
  public:
   explicit InterruptGuard(std::function<void()> action);
