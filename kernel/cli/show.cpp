@@ -2,7 +2,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <fstream>
 #include <memory>
 
 #include "kernel/cli/commands.h"
@@ -16,7 +15,7 @@ namespace {
 
 constexpr std::size_t most_param_text = 100;
 constexpr std::size_t most_scalar_text = 60;
-constexpr std::size_t log_lines = 10;
+constexpr std::size_t most_messages = 10;
 
 struct ShowOptions : CommonOptions {
   std::string run, node;
@@ -57,27 +56,6 @@ Json node_json(const NodeRecord& node, const Store& store) {
           {"seconds", node.seconds},      {"failure", node.failure}, {"fields", fields}};
 }
 
-std::vector<std::string> last_lines(const std::filesystem::path& file, std::size_t count) {
-  std::ifstream stream(file);
-  std::vector<std::string> lines;
-  for (std::string line; std::getline(stream, line);) {
-    lines.push_back(line);
-    if (lines.size() > count) lines.erase(lines.begin());
-  }
-  return lines;
-}
-
-void print_log_tail(const RunFolder& folder, int worker) {
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(folder.logs(), error)) {
-    const std::string name = entry.path().stem().string();
-    const bool is_its = name == fmt::format("worker-{}", worker) || name == fmt::format("worker{}", worker);
-    if (!is_its) continue;
-    say("\nend of {}:\n", entry.path().string());
-    for (const std::string& line : last_lines(entry.path(), log_lines)) say("  {}\n", line);
-  }
-}
-
 void show_node(const RunRecord& run, const NodeRecord& node, Store& store) {
   say("{}  {}{}\n", node.short_name(), node.op, node.label.empty() ? "" : "  (" + node.label + ")");
   say("written at  {}\nstate       {}, {}\nstructure   {}\nkey         {}\n", node.where, state_of(node),
@@ -103,7 +81,6 @@ void show_node(const RunRecord& run, const NodeRecord& node, Store& store) {
   }
   if (!fields.empty()) say("\n{}", fields.text());
   // A worker's log is of all its nodes: worth a look only where something went wrong.
-  if (!node.failure.empty()) print_log_tail(run.folder, node.worker);
 }
 
 void print_results(const RunRecord& run, Store& store) {
@@ -151,7 +128,7 @@ void show_run(const RunRecord& run, Store& store) {
   }
   if (!nodes.empty()) say("\n{}", nodes.text());
   print_results(run, store);
-  const std::size_t first = history.messages.size() > log_lines ? history.messages.size() - log_lines : 0;
+  const std::size_t first = history.messages.size() > most_messages ? history.messages.size() - most_messages : 0;
   if (!history.messages.empty()) say("\nlast messages:\n");
   for (std::size_t i = first; i < history.messages.size(); ++i) say("  {}\n", history.messages[i]);
   for (const std::string& line : history.nondeterminism) say("nondeterminism: {}\n", line);

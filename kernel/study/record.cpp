@@ -43,7 +43,6 @@ NodeRecord read_node(const Json& event) {
     node.contents[field] = Hash::from_hex(content.get<std::string>());
   }
   node.seconds = event.value("seconds", 0.0);
-  node.worker = event.value("worker", -1);
   return node;
 }
 

@@ -33,7 +33,6 @@ struct NodeRecord {
   std::map<std::string, Hash> contents;  // field -> content hash
   bool computed = false;                 // by this run
   double seconds = 0;                    // computed: what it cost now; found: what it cost then
-  int worker = -1;
   std::string failure;  // "" unless it failed
   Hash origin;          // of the failure
 

@@ -105,8 +105,6 @@ void Recorder::settled(const char* kind, const Node& node, const NodeResult& res
   record["key"] = result.key.hex();
   record["contents"] = contents_of(result);
   record["seconds"] = seconds;
-  const auto worker = workers_.find(node.structure);
-  if (worker != workers_.end()) record["worker"] = worker->second;
   event(std::move(record));
 }
 
@@ -117,7 +115,6 @@ void Recorder::on_found(const NodeRef& node, const NodeResult& result) {
 }
 
 void Recorder::on_started(const NodeRef& node, const Hash& key, int worker) {
-  workers_[node->structure] = worker;
   if (next_) next_->on_started(node, key, worker);
 }
 

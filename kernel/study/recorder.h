@@ -54,7 +54,6 @@ class Recorder : public EvaluationObserver {
   Journal& journal_;
   EvaluationObserver* next_;
   RunHistory history_;
-  std::map<Hash, int> workers_;
   int found_ = 0, computed_ = 0;
   std::chrono::steady_clock::time_point committed_;
 };
