@@ -105,7 +105,6 @@ class FileStore final : public Store {
     return traces.empty() ? nullptr : traces.front();
   }
   std::vector<const Trace*> traces_of(const std::string& op) const override { return traces_.of_op(op); }
-  void for_each_trace(const std::function<void(const Trace&)>& visit) const override { traces_.for_each(visit); }
   std::optional<Nondeterminism> add(Trace trace) override;
   void commit() override { traces_.commit(); }
   void refresh() override { traces_.refresh(); }

@@ -45,7 +45,7 @@ Manifest manifest_from_json(const Json& document);
 struct Trace {
   Hash key;
   std::string op;
-  std::string op_class;   // "bitwise", "tolerant", "stochastic", "measured"
+  std::string op_class;   // "bitwise", "tolerant", "stochastic", "measured"; "copy" of another store's value, in a replay
   Json key_record;        // see graph/keys.h
   Manifest manifest;
   double seconds = 0;     // what it cost
@@ -69,9 +69,10 @@ struct Nondeterminism {
 };
 
 // Values and traces of a project, in `folder` (.colonnade/store):
-//   blobs/ab/<hash>       64-byte-aligned header (dtype, shape), then the bytes; read-only; mapped
+//   blobs/ab/<hash>       header (dtype, shape) and bytes, packed where most are zero (blob_file.h); read-only; mapped
 //   traces/<name>.trace   append-only segments of checksummed records, one a coordinator
 //   checkpoints/<key>     the saved state of a long op
+//   pins/                 keys that collecting keeps, by name; written by study/pins
 //   quarantine/           blobs that were damaged
 //   tmp/                  being written
 // Every file is written under tmp/, fsynced and renamed (its folder fsynced before a trace names it), so a kill at any instant
@@ -98,7 +99,6 @@ class Store {
   virtual const Trace* find(const Hash& key) const = 0;
   virtual const Trace* find_even_without_blobs(const Hash& key) const = 0;
   virtual std::vector<const Trace*> traces_of(const std::string& op) const = 0;  // newest last
-  virtual void for_each_trace(const std::function<void(const Trace&)>& visit) const = 0;
   // Buffers the trace; a differing value under the same key of a bitwise op is reported, the first one stays.
   virtual std::optional<Nondeterminism> add(Trace trace) = 0;
   // Group commit: everything added so far is on the disk when it returns.

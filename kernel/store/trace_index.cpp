@@ -84,12 +84,6 @@ std::vector<const Trace*> TraceIndex::of_op(const std::string& op) const {
   return traces;
 }
 
-void TraceIndex::for_each(const std::function<void(const Trace&)>& visit) const {
-  for (Entry& entry : entries_) {
-    if (const Trace* trace = trace_of(entry)) visit(*trace);
-  }
-}
-
 bool TraceIndex::is_known(const RecordPlace& place) const {
   const auto found = by_key_.find(place.header.key);
   if (found == by_key_.end()) return false;

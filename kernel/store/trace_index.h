@@ -26,7 +26,6 @@ class TraceIndex {
 
   std::vector<const Trace*> with_key(const Hash& key) const;  // oldest record first
   std::vector<const Trace*> of_op(const std::string& op) const;
-  void for_each(const std::function<void(const Trace&)>& visit) const;
 
   void add(Trace trace);  // buffered
   void commit();          // on failure everything stays buffered

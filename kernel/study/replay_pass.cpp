@@ -5,10 +5,13 @@
 #include <algorithm>
 
 #include "colonnade/error.h"
+#include "colonnade/text.h"
 #include "kernel/study/interrupt.h"
 
 namespace colonnade::host {
 namespace {
+
+constexpr const char* op_class_of_copies = "copy";  // never held against another value
 
 // A value in few words, for measured ones.
 std::string brief(const Field& field) {
@@ -17,8 +20,7 @@ std::string brief(const Field& field) {
     const Scalar scalar = scalar_from(field);
     return fmt::format("{:.6g}{}{}", scalar.value, scalar.unit.empty() ? "" : " ", scalar.unit);
   }
-  const std::string text = field.document.dump(-1, ' ', false, Json::error_handler_t::replace);
-  return text.size() > most ? text.substr(0, most) + "..." : text;
+  return shortened(json_text(field.document), most);
 }
 
 Verdict worse(Verdict a, Verdict b) {
@@ -56,7 +58,6 @@ bool Replayer::done() const {
 
 bool Replayer::pass(Store& store, Store* before) {
   store_ = &store;
-  given_.clear();
   requested_.clear();
   seed(store, before);
   const auto evaluator = Evaluator::create(options_, catalogue_, store, *this);
@@ -83,11 +84,9 @@ void Replayer::seed(Store& store, Store* before) {
     Trace trace;
     trace.key = judged.key;
     trace.op = record->op;
-    trace.key_record = {{"op", record->op}, {"params", record->params}};
     trace.manifest = *judged.manifest;
-    trace.op_class = "measured";  // never dropped, never held against a value of another pass
+    trace.op_class = op_class_of_copies;  // without a key record: it says nothing of what the op costs
     store.add(std::move(trace));
-    given_.insert(record);
   }
   store.commit();
 }

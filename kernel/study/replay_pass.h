@@ -61,7 +61,7 @@ class Replayer : public EvaluationObserver {
   std::map<Hash, const NodeRecord*> by_structure_;
   std::map<const NodeRecord*, Judged> judged_;
   std::map<const NodeRecord*, Hash> keys_;
-  std::set<const NodeRecord*> given_, requested_;  // in this pass
+  std::set<const NodeRecord*> requested_;  // in this pass
 };
 
 }  // namespace colonnade::host
