@@ -29,15 +29,20 @@ std::string_view status_name(Status status) {
 
 // Sums where something may be unknown.
 struct Total {
-  double sum = 0;
+  double sum = 0, low = 0, high = 0;
   int unknown = 0;
 
-  void add(const std::optional<double>& part) {
-    if (part) {
-      sum += *part;
-    } else {
+  void add(const std::optional<CostEstimate>& part) {
+    if (!part) {
       ++unknown;
+      return;
     }
+    sum += part->likely;
+    low += part->low;
+    high += part->high;
+  }
+  void add(const std::optional<double>& part) {
+    add(part ? std::optional(CostEstimate{*part, *part, *part}) : std::nullopt);
   }
 };
 
@@ -126,6 +131,12 @@ std::string seconds_text(const Total& total, int of) {
   return human_seconds(total.sum) + (total.unknown ? fmt::format(" + {} unknown", total.unknown) : "");
 }
 
+// Rates of the past say little of an op whose inputs are larger or smaller now: then their spread says so.
+std::string range_text(const Total& total) {
+  const std::string low = human_seconds(total.low), high = human_seconds(total.high);
+  return low == high ? "" : fmt::format(" ({} to {} at the rates that its ops have had)", low, high);
+}
+
 std::string bytes_text(const Total& total, int of) {
   if (of == 0) return "0 bytes";
   if (total.unknown == of) return "unknown";
@@ -153,7 +164,7 @@ void print_plan(const Plan& plan) {
     nodes.add({name, std::to_string(node.users), shared_by(plan.arms_of.at(node.node.get())),
                std::string(status_name(node.status)),
                found          ? "-"
-               : node.seconds ? human_seconds(*node.seconds)
+               : node.seconds ? human_seconds(node.seconds->likely)
                               : "unknown",
                found        ? "-"
                : node.bytes ? human_bytes(*node.bytes)
@@ -167,7 +178,8 @@ void print_plan(const Plan& plan) {
   const int open = static_cast<int>(plan.nodes.size()) - plan.found;
   say("{}\n{}\n", nodes.text(), shares.text());
   say("{}: {} nodes, {} found, {} to compute\n", plan.study, plan.nodes.size(), plan.found, open);
-  say("time: {} of computing; {} workers share it\n", seconds_text(plan.seconds, open), plan.workers);
+  say("time: {} of computing{}; {} workers share it\n", seconds_text(plan.seconds, open), range_text(plan.seconds),
+      plan.workers);
   say("disk: {}\n", bytes_text(plan.bytes, open));
   if (plan.seconds.unknown) say("what is unknown has not been computed on this machine yet; run the pilot first\n");
   for (const std::string& arm : plan.adaptive)
@@ -187,7 +199,7 @@ void print_plan_json(const Plan& plan) {
                      {"users", node.users},
                      {"arms", plan.arms_of.at(node.node.get())},
                      {"state", status_name(node.status)},
-                     {"seconds", node.seconds ? Json(*node.seconds) : Json()},
+                     {"seconds", node.seconds ? Json(node.seconds->likely) : Json()},
                      {"bytes", node.bytes ? Json(*node.bytes) : Json()}});
   }
   Json arms = Json::array();
@@ -198,13 +210,15 @@ void print_plan_json(const Plan& plan) {
                     {"seconds", total_json(share.seconds)},
                     {"bytes", total_json(share.bytes)}});
   }
+  Json seconds = total_json(plan.seconds);
+  seconds.update({{"low", plan.seconds.low}, {"high", plan.seconds.high}});
   print_json({{"study", plan.study},
               {"nodes", nodes},
               {"arms", arms},
               {"adaptive", plan.adaptive},
               {"found", plan.found},
               {"workers", plan.workers},
-              {"seconds", total_json(plan.seconds)},
+              {"seconds", seconds},
               {"bytes", total_json(plan.bytes)}});
 }
 

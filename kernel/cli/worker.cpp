@@ -12,7 +12,6 @@ void add_worker_command(Commands& commands) {
   command.group("");
   command.add_option("--fd", options->fd)->required();
   command.add_option("--store", options->store)->required();
-  command.add_option("--threads", options->threads);
   command.add_option("--heartbeat", options->heartbeat_seconds);
   command.add_option("--checkpoint", options->checkpoint_seconds);
 }

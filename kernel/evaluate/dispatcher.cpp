@@ -11,7 +11,7 @@ namespace colonnade::host {
 namespace {
 
 constexpr double kMemoryShare = 0.8;
-constexpr double kUnknownSeconds = 1;  // of an op without a past: only the order of nodes depends on it
+constexpr CostEstimate kUnknown = {1, 1, 1};  // of an op without a past: only the order of nodes depends on it
 
 bool is_measured(const Entry& entry) {
   return entry.node->schema->op_class == OpClass::measured;
@@ -82,7 +82,7 @@ void Dispatcher::update_priorities() {
     if ((*entry)->settled()) continue;
     double longest = 0;
     for (const Entry* user : (*entry)->users) longest = std::max(longest, remaining_[user->order]);
-    remaining_[(*entry)->order] = longest + estimates_.seconds(*(*entry)->node).value_or(kUnknownSeconds);
+    remaining_[(*entry)->order] = longest + estimates_.seconds(*(*entry)->node).value_or(kUnknown).likely;
   }
 }
 

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
+#include "colonnade/encode.h"
 #include "colonnade/error.h"
 #include "kernel/lua/expression.h"
 
@@ -10,7 +12,7 @@ namespace colonnade::host {
 
 namespace {
 
-constexpr std::size_t kRecentTraces = 16;
+constexpr std::size_t kRecentTraces = 64;
 
 // Nothing if the plugin's expression does not give a number for these parameters: an estimate is never worth a failure.
 std::optional<double> evaluate(const std::string& expression, const Json& params) {
@@ -37,28 +39,39 @@ const Estimates::Past& Estimates::past_of(const OpSchema& schema) {
     const Json params = (*trace)->key_record.value("params", Json::object());
     past.any = true;
     past.peak_memory = std::max(past.peak_memory, static_cast<double>((*trace)->peak_memory));
-    if (const auto units = evaluate(schema.work, params)) {
-      past.seconds.total += (*trace)->seconds;
-      past.seconds.units += *units;
-    }
+    const Hash hash = hash_bytes(encode(params));
+    if (const auto units = evaluate(schema.work, params)) past.seconds.push_back({hash, (*trace)->seconds, *units});
     if (const auto units = evaluate(schema.bytes, params)) {
-      past.bytes.total += static_cast<double>((*trace)->manifest.bytes());
-      past.bytes.units += *units;
+      past.bytes.push_back({hash, static_cast<double>((*trace)->manifest.bytes()), *units});
     }
   }
   return past;
 }
 
-std::optional<double> Estimates::estimate(const Node& node, const std::string& expression, Sum Past::*sum) {
-  const Sum& past = past_of(*node.schema).*sum;
+std::optional<CostEstimate> Estimates::estimate(const Node& node, const std::string& expression,
+                                                Samples Past::*samples) {
+  const Samples& past = past_of(*node.schema).*samples;
   const auto units = evaluate(expression, node.params);
-  if (past.units <= 0 || !units) return std::nullopt;
-  return past.total / past.units * *units;
+  if (past.empty() || !units) return std::nullopt;
+  const Hash own = hash_bytes(encode(node.params));
+  const bool has_own = std::any_of(past.begin(), past.end(), [&](const Sample& each) { return each.params == own; });
+  double cost = 0, divisor = 0;
+  CostEstimate estimate{0, std::numeric_limits<double>::infinity(), 0};
+  for (const Sample& each : past) {
+    if (has_own && each.params != own) continue;
+    cost += each.cost;
+    divisor += each.units;
+    estimate.low = std::min(estimate.low, each.cost / each.units * *units);
+    estimate.high = std::max(estimate.high, each.cost / each.units * *units);
+  }
+  estimate.likely = cost / divisor * *units;
+  return estimate;
 }
 
 std::optional<double> Estimates::bytes(const Node& node) {
   const auto from_past = estimate(node, node.schema->bytes, &Past::bytes);
-  if (from_past || node.schema->bytes.empty()) return from_past;
+  if (from_past) return from_past->likely;
+  if (node.schema->bytes.empty()) return std::nullopt;
   return evaluate(node.schema->bytes, node.params);  // the expression gives bytes, so it serves without a past
 }
 

@@ -28,10 +28,7 @@ constexpr double kRefreshSeconds = 2;  // how often other coordinators' traces a
 ChildCommand worker_command(const EvaluatorOptions& options, const Store& store) {
   ChildCommand command;
   command.executable = options.executable;
-  command.arguments = {"worker",
-                       "--fd=" + std::to_string(kChildSocket),
-                       "--store=" + store.folder().string(),
-                       "--threads=" + std::to_string(options.environment.threads),
+  command.arguments = {"worker", "--fd=" + std::to_string(kChildSocket), "--store=" + store.folder().string(),
                        fmt::format("--heartbeat={}", options.heartbeat_seconds),
                        fmt::format("--checkpoint={}", options.checkpoint_seconds)};
   command.variables = options.environment.variables;

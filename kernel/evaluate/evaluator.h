@@ -54,7 +54,7 @@ struct EvaluatorOptions {
   double heartbeat_timeout = 60;       // seconds without a sign from a worker's helper thread
   std::filesystem::path log_folder;    // workers' stdout and stderr; empty: they are dropped
   std::filesystem::path cache_folder;  // of catalogue and path hashes
-  bool ignore_traces = false;          // replay in an empty store sets nothing else
+  bool ignore_traces = false;          // evaluate what is known too: tells nondeterministic ops
   std::filesystem::path executable = "/proc/self/exe";  // what `worker` is a command of
   double heartbeat_seconds = 1;                         // of a worker's helper thread, while it evaluates
   double checkpoint_seconds = 10;                       // how often a long op is told to save its state
@@ -83,12 +83,17 @@ class Evaluator {
   virtual int workers_started() const = 0;
 };
 
+// What something will cost at this machine's past rates: at their mean, at the quickest, at the slowest.
+struct CostEstimate {
+  double likely = 0, low = 0, high = 0;
+};
+
 // What `plan` says of a node without evaluating anything.
 struct NodeForecast {
   NodeRef node;
   enum class Status { found, to_compute, unknown } status = Status::unknown;  // unknown: its inputs are not known yet
   int users = 0;                                                              // nodes and arms that share it
-  std::optional<double> seconds;                                              // from this machine's past rate
+  std::optional<CostEstimate> seconds;
   std::optional<double> bytes;
 };
 std::vector<NodeForecast> forecast(const std::vector<NodeRef>& targets, const EvaluatorOptions& options,

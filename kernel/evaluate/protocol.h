@@ -13,7 +13,7 @@ namespace colonnade::host {
 // endian) and its canonical encoding. Every document is an object with a "type":
 //
 //   coordinator -> worker   evaluate: a task (task.h); cancel: the task under way shall end
-//   worker -> coordinator   ready, heartbeat, progress, done, failed, cancelled, damaged, environment
+//   worker -> coordinator   ready, heartbeat, started, progress, done, failed, cancelled, damaged, environment
 //
 // README.md lists their fields.
 std::string encode_frame(const Json& message);

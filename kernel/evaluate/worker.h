@@ -7,7 +7,6 @@ namespace colonnade::host {
 struct WorkerOptions {
   int fd = -1;  // the socket to the coordinator
   std::filesystem::path store;
-  int threads = 1;
   double heartbeat_seconds = 1;
   double checkpoint_seconds = 10;  // how often an op is told that a checkpoint is due
 };

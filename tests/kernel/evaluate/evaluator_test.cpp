@@ -229,6 +229,32 @@ TEST_CASE("A forecast says what is found, what must be computed and what it will
   CHECK(forecasts[2].status == Status::to_compute);
   CHECK(forecasts[2].bytes.value() == Approx(200000).epsilon(0.01));
   const double past = bench.evaluator->result(found)->trace->seconds;
-  CHECK(forecasts[2].seconds.value() == Approx(2 * past));
+  CHECK(forecasts[2].seconds.value().likely == Approx(2 * past));
+  CHECK(forecasts[2].seconds.value().low == forecasts[2].seconds.value().high);
   CHECK(forecasts[3].status == Status::unknown);
+}
+
+TEST_CASE("A forecast says how far the rates of the past lie apart", "[evaluator][forecast]") {
+  Bench bench;
+  const NodeRef small = bench.node("block", {{"bytes", 1000}}), large = bench.node("block", {{"bytes", 500000}});
+  bench.evaluate({small, large});
+  const double small_rate = bench.evaluator->result(small)->trace->seconds / 1000,
+               large_rate = bench.evaluator->result(large)->trace->seconds / 500000;
+  const NodeRef other = bench.node("block", {{"bytes", 20000}});
+  const auto cost = forecast({other}, bench.options, probe_catalogue(), *bench.store).front().seconds.value();
+  CHECK(cost.low == Approx(20000 * std::min(small_rate, large_rate)));
+  CHECK(cost.high == Approx(20000 * std::max(small_rate, large_rate)));
+  CHECK(cost.low <= cost.likely);
+  CHECK(cost.likely <= cost.high);
+}
+
+TEST_CASE("Evaluations with a node's own parameters count alone in a forecast", "[evaluator][forecast]") {
+  Bench bench;
+  const NodeRef input = bench.node("step"), other_input = bench.node("step", {{"value", 1}});
+  const NodeRef slow = bench.node("join", {{"ms", 50}}, {input}), quick = bench.node("join", {{"ms", 0}}, {input});
+  bench.evaluate({slow, quick});
+  const NodeRef again = bench.node("join", {{"ms", 50}}, {other_input});
+  const auto forecasts = forecast({again}, bench.options, probe_catalogue(), *bench.store);
+  CHECK(forecasts.back().node == again);
+  CHECK(forecasts.back().seconds.value().likely == bench.evaluator->result(slow)->trace->seconds);
 }
