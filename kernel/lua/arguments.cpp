@@ -10,6 +10,7 @@
 #include "kernel/lua/context.h"
 #include "kernel/lua/describe.h"
 #include "kernel/lua/values.h"
+#include "kernel/study/settings.h"
 
 namespace colonnade::host {
 
@@ -49,9 +50,33 @@ FieldRef input_field(lua_State* L, int index, const InputSpec& role, const OpSch
                        described(*handle->node), listed_fields(giver)));
 }
 
+// The name of a setting within `value`, itself called `name`, that holds the text; "" if none does.
+std::string setting_that_holds(const Json& value, const std::string& name, const std::string& text, bool as_path) {
+  if (value.is_string()) return value == text && names_a_path(name) == as_path ? name : "";
+  if (!value.is_structured()) return "";
+  for (const auto& [key, item] : value.items()) {
+    const std::string inner = value.is_array() ? name : name.empty() ? key : name + "." + key;
+    if (const std::string found = setting_that_holds(item, inner, text, as_path); !found.empty()) return found;
+  }
+  return "";
+}
+
+// Only by their names can settings be told to be paths, which --set reads in the working folder and the lock by
+// content.
+void require_path_setting(lua_State* L, const std::string& text, const Param& param, const OpSchema& schema) {
+  const Json& used = context_of(L).description.used_settings;
+  const std::string setting = setting_that_holds(used, "", text, false);
+  if (setting.empty() || !setting_that_holds(used, "", text, true).empty()) return;
+  raise(L,
+        fmt::format("{}: {} = \"{}\" comes from the setting '{}', whose name does not say that it is a path; call it "
+                    "path, file or folder, or let it end in _path, _file or _folder",
+                    schema.name, param.name, text, setting));
+}
+
 std::string existing_path(lua_State* L, const std::string& text, const Param& param, const OpSchema& schema) {
   if (text.empty()) return text;  // check_param says what is wrong with it
   const StudyContext& context = context_of(L);
+  require_path_setting(L, text, param, schema);
   fs::path path = (context.folder / text).lexically_normal();
   if (!path.has_filename()) path = path.parent_path();
   std::error_code error;

@@ -15,7 +15,7 @@ std::filesystem::path lua_test_folder();
 // Limits small enough for tests that exceed them.
 LuaLimits test_limits();
 
-// Settings as study.toml would give them: text.path, steps = "many", rate = 3.
+// Settings as study.toml would give them: text.path, steps = "many", rate = 3, ranks, corpus.dir.
 Settings test_settings();
 
 // A study written to a file of its own in a new folder, which goes with the object.
