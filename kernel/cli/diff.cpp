@@ -62,7 +62,8 @@ void print_metrics(const RunDifference& difference, bool all) {
       continue;
     }
     const bool both = metric.first && metric.second;
-    table.add({metric.arm, std::to_string(metric.seed), metric.name,
+    const bool shared = metric.arm.empty();
+    table.add({shared ? "(shared)" : metric.arm, shared ? "" : std::to_string(metric.seed), metric.name,
                metric.first                ? short_number(*metric.first)
                : metric.first_text.empty() ? "-"
                                            : metric.first_text,
@@ -98,8 +99,9 @@ void print_difference_json(const RunRecord& first, const RunRecord& second, cons
     }
   }
   for (const MetricPair& metric : difference.metrics) {
-    metrics.push_back({{"arm", metric.arm},
-                       {"seed", metric.seed},
+    const bool shared = metric.arm.empty();
+    metrics.push_back({{"arm", shared ? Json() : Json(metric.arm)},
+                       {"seed", shared ? Json() : Json(metric.seed)},
                        {"metric", metric.name},
                        {"first", metric.first ? Json(*metric.first) : Json(metric.first_text)},
                        {"second", metric.second ? Json(*metric.second) : Json(metric.second_text)},

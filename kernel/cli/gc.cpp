@@ -19,7 +19,7 @@ struct GcOptions : CommonOptions {
   bool dry_run = false;
   std::vector<std::string> keep;
   std::string pin, unpin;
-  bool pins = false;
+  bool pins = false, verify = false;
   double grace = grace_seconds;
 };
 
@@ -65,13 +65,33 @@ int list_pins(const std::vector<Pin>& pins, bool json) {
   return 0;
 }
 
+// "1 run", "2 runs"
+std::string counted(std::size_t count, const char* noun) {
+  return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
+}
+
 int say_pin(const char* done, const Pin& pin, bool json) {
   if (json) {
     print_json(pin_json(pin));
   } else {
-    say("{} {}: {} values\n", done, pin.name, pin.keys.size());
+    say("{} {}: {}\n", done, pin.name, counted(pin.keys.size(), "value"));
   }
   return 0;
+}
+
+int verify(Store& store, bool json) {
+  Json list = Json::array();
+  for (const Hash& blob : store.verify()) {
+    list.push_back(blob.hex());
+    if (!json) say("{} is damaged, and now in quarantine\n", blob.hex());
+  }
+  if (json) {
+    print_json({{"damaged", list}});
+  } else {
+    say("{}\n", list.empty() ? "every blob is what its name says"
+                             : counted(list.size(), "damaged blob") + "; what needs them will be computed again");
+  }
+  return list.empty() ? 0 : 1;
 }
 
 int gc(const GcOptions& options) {
@@ -85,6 +105,7 @@ int gc(const GcOptions& options) {
     return say_pin("unpinned", remove_pin(project.store_folder(), options.unpin), options.json);
   const auto pins = read_pins(project.store_folder());
   if (options.pins) return list_pins(pins, options.json);
+  if (options.verify) return verify(*Store::open(project.store_folder(), Store::Role::coordinator), options.json);
   const auto runs = kept_runs(project, options.keep);
   std::set<Hash> kept = keys_of(runs);
   for (const Pin& pin : pins) kept.insert(pin.keys.begin(), pin.keys.end());
@@ -101,10 +122,11 @@ int gc(const GcOptions& options) {
                 {"kept_bytes", garbage.kept_bytes}});
     return 0;
   }
-  say("{} {} blobs ({}) and {} checkpoints that none of {} runs and {} pins reaches; {} blobs ({}) stay\n",
-      options.dry_run ? "would remove" : "removed", garbage.blobs, human_bytes(static_cast<double>(garbage.bytes)),
-      garbage.checkpoints, runs.size(), pins.size(), garbage.kept_blobs,
-      human_bytes(static_cast<double>(garbage.kept_bytes)));
+  say("{} {} ({}) and {} that none of {} and {} reaches; {} ({}) stay{}\n",
+      options.dry_run ? "would remove" : "removed", counted(garbage.blobs, "blob"),
+      human_bytes(static_cast<double>(garbage.bytes)), counted(garbage.checkpoints, "checkpoint"),
+      counted(runs.size(), "run"), counted(pins.size(), "pin"), counted(garbage.kept_blobs, "blob"),
+      human_bytes(static_cast<double>(garbage.kept_bytes)), garbage.kept_blobs == 1 ? "s" : "");
   return 0;
 }
 
@@ -123,9 +145,12 @@ void add_gc_command(Commands& commands) {
       command.add_option("--pin", options->pin, "Collect nothing; keep the values of RUN, or of RUN:NODE, from now on");
   CLI::Option* unpin = command.add_option("--unpin", options->unpin, "Collect nothing; take a pin away");
   CLI::Option* pins = command.add_flag("--pins", options->pins, "Collect nothing; list the pins");
-  pin->excludes(unpin, pins, keep);
-  unpin->excludes(pins, keep);
-  pins->excludes(keep);
+  CLI::Option* verify =
+      command.add_flag("--verify", options->verify, "Collect nothing; read every blob, put damaged ones in quarantine");
+  pin->excludes(unpin, pins, keep, verify);
+  unpin->excludes(pins, keep, verify);
+  pins->excludes(keep, verify);
+  verify->excludes(keep);
   command.add_option("--grace", options->grace, "Keep what is younger than this many seconds")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();

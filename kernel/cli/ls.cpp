@@ -1,19 +1,14 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <filesystem>
 #include <memory>
-#include <system_error>
 
 #include "kernel/cli/commands.h"
 #include "kernel/cli/options.h"
 #include "kernel/cli/output.h"
-#include "kernel/evaluate/system.h"
 
 namespace colonnade::host {
 namespace {
-
-namespace fs = std::filesystem;
 
 constexpr std::size_t most_arms_text = 60;
 
@@ -47,20 +42,10 @@ Listed look_at(const RunFolder& folder) {
   return listed;
 }
 
-std::uint64_t folder_bytes(const fs::path& folder) {
-  std::uint64_t bytes = 0;
-  std::error_code error;
-  for (const auto& entry : fs::recursive_directory_iterator(folder, error)) {
-    if (entry.is_regular_file(error)) bytes += entry.file_size(error);
-  }
-  return bytes;
-}
-
 int ls(const CommonOptions& options) {
   const Project project = options.find();
   std::vector<Listed> runs;
   for (const RunFolder& folder : all_runs(project.runs_folder())) runs.push_back(look_at(folder));
-  const std::uint64_t bytes = folder_bytes(project.store_folder());
   if (options.json) {
     Json list = Json::array();
     for (const Listed& run : runs) {
@@ -71,7 +56,7 @@ int ls(const CommonOptions& options) {
                       {"started", run.history.started},
                       {"last", run.history.last}});
     }
-    print_json({{"runs", list}, {"store", {{"folder", project.store_folder().string()}, {"bytes", bytes}}}});
+    print_json({{"runs", list}, {"store", {{"folder", project.store_folder().string()}}}});
     return 0;
   }
   ScreenTable table({"run", "state", "started", "last", "arms"});
@@ -80,7 +65,6 @@ int ls(const CommonOptions& options) {
                short_text(fmt::format("{}", fmt::join(run.history.arms, " ")), most_arms_text)});
   }
   say("{}", table.empty() ? "no runs yet\n" : table.text());
-  say("store: {}\n", human_bytes(static_cast<double>(bytes)));
   return 0;
 }
 
@@ -88,8 +72,8 @@ int ls(const CommonOptions& options) {
 
 void add_ls_command(Commands& commands) {
   const auto options = std::make_shared<CommonOptions>();
-  CLI::App& command = commands.add("ls", "List the project's runs and the size of its store", "colonnade ls",
-                                   [options] { return ls(*options); });
+  CLI::App& command = commands.add("ls", "List the project's runs (`gc --dry-run` tells the size of its store)",
+                                   "colonnade ls", [options] { return ls(*options); });
   options->declare_project(command);
   options->declare_json(command);
 }

@@ -1,10 +1,12 @@
 #include <fmt/format.h>
 
+#include <map>
 #include <memory>
 
 #include "kernel/cli/commands.h"
 #include "kernel/cli/options.h"
 #include "kernel/cli/output.h"
+#include "kernel/graph/keys.h"
 #include "kernel/study/record.h"
 
 namespace colonnade::host {
@@ -37,8 +39,10 @@ Nearest nearest_trace(const Store& store, const Trace& trace) {
 std::string explain(const KeyDifference& difference, const NodeRecord& node, const RunHistory& history) {
   const std::string inputs = "inputs.";
   if (!difference.part.starts_with(inputs)) return "";
+  std::map<std::string, int> seen;
   for (const NodeRecord::Input& input : node.inputs) {
-    if (difference.part.substr(inputs.size()) != input.role) continue;
+    const int occurrence = ++seen[input.role];
+    if (difference.part != inputs + numbered_role(input.role, occurrence)) continue;
     const NodeRecord* from = history.find(input.node);
     if (from)
       return fmt::format("field '{}' of {}, which was {}", input.field, from->short_name(),

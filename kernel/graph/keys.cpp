@@ -57,8 +57,7 @@ Json inputs_by_role(const Json& inputs) {
   Json result = Json::object();
   for (const Json& input : inputs) {
     const std::string role = input.at("role").get<std::string>();
-    const int occurrence = seen[role]++;
-    result[occurrence == 0 ? role : fmt::format("{}#{}", role, occurrence + 1)] = input.at("content");
+    result[numbered_role(role, ++seen[role])] = input.at("content");
   }
   return result;
 }
@@ -99,6 +98,10 @@ void compare(const std::string& part, const Json& before, const Json& after, std
 }
 
 }  // namespace
+
+std::string numbered_role(const std::string& role, int occurrence) {
+  return occurrence == 1 ? role : fmt::format("{}#{}", role, occurrence);
+}
 
 std::string cpu_model() {
   std::ifstream cpuinfo("/proc/cpuinfo");

@@ -33,8 +33,7 @@ struct KeyInput {
 // Supplied by the plugin catalogue: what stands for a plugin's code (binary hash, or declared version with
 // --trust-versions), its required plugins included; and a path parameter's content hash.
 struct KeySources {
-  std::function<Json(const std::string& plugin)>
-      code;  // {"NAME": "hash...", "sdk": "...", "torch": "2.11.0+cu130"}
+  std::function<Json(const std::string& plugin)> code;  // {"NAME": "hash...", "sdk": "...", "torch": "2.11.0+cu130"}
   std::function<Hash(const std::string& path)> path_content;
   std::function<const OpSchema*(const std::string& op)> schema;  // for recipes' plugins
   std::string machine;                                           // identity for measured ops
@@ -66,5 +65,8 @@ struct KeyDifference {
   Json before, after;
 };
 std::vector<KeyDifference> compare_keys(const Json& before, const Json& after);
+
+// How such a name tells several inputs of one role apart: "data", "data#2", ...; `occurrence` counts from 1.
+std::string numbered_role(const std::string& role, int occurrence);
 
 }  // namespace colonnade::host

@@ -9,6 +9,8 @@
 namespace colonnade::host {
 namespace {
 
+constexpr const char* shared_arm = "";  // no arm is called so
+
 Json source_hashes(const Json& lock) {
   Json hashes = Json::object();
   for (const Json& source : lock.at("study").at("sources")) hashes["sources"][source.at("name")] = source.at("hash");
@@ -19,11 +21,14 @@ std::vector<KeyDifference> compare_parts(const Json& first, const Json& second, 
   return compare_keys(first.value(name, Json::object()), second.value(name, Json::object()));
 }
 
-Json key_record_of(const NodeRecord& node, const Store& store) {
-  if (const Trace* trace = store.find_even_without_blobs(node.key)) return trace->key_record;
+// As much of a key record as a journal tells.
+Json recorded_key(const NodeRecord& node, const RunHistory& history) {
   Json inputs = Json::array();
-  for (const NodeRecord::Input& input : node.inputs)
-    inputs.push_back({{"role", input.role}, {"content", input.node.hex()}});
+  for (const NodeRecord::Input& input : node.inputs) {
+    const NodeRecord* from = history.find(input.node);
+    const bool known = from && from->contents.count(input.field);
+    inputs.push_back({{"role", input.role}, {"content", known ? Json(from->contents.at(input.field).hex()) : Json()}});
+  }
   return {
       {"op", node.op}, {"params", node.params}, {"inputs", inputs}, {"seed", node.seed ? Json(*node.seed) : Json()}};
 }
@@ -36,13 +41,14 @@ bool only_inputs_differ(const std::vector<KeyDifference>& differences) {
 
 class NodeMatcher {
  public:
-  NodeMatcher(const Store& store, RunDifference& result) : store_(store), result_(result) {}
+  NodeMatcher(const Store& store, const RunHistory& first, const RunHistory& second, RunDifference& result)
+      : store_(store), first_(first), second_(second), result_(result) {}
 
-  void match(const RunRecord& first, const RunRecord& second) {
-    const auto in_first = reached_nodes(first.history);
+  void match() {
+    const auto in_first = reached_nodes(first_);
     // Nodes that differ in structure alone can have one key.
     std::map<Hash, std::vector<const NodeRecord*>> by_key;
-    for (const NodeRecord* node : reached_nodes(second.history)) by_key[node->key].push_back(node);
+    for (const NodeRecord* node : reached_nodes(second_)) by_key[node->key].push_back(node);
     std::set<const NodeRecord*> left(in_first.begin(), in_first.end());
     std::set<const NodeRecord*> matched;
     for (const NodeRecord* node : in_first) {
@@ -58,7 +64,7 @@ class NodeMatcher {
       }
     }
     std::vector<const NodeRecord*> others;
-    for (const NodeRecord* node : reached_nodes(second.history)) {
+    for (const NodeRecord* node : reached_nodes(second_)) {
       if (!matched.count(node)) others.push_back(node);
     }
     for (const NodeRecord* node : in_first) {
@@ -70,10 +76,9 @@ class NodeMatcher {
  private:
   void add_pair(const NodeRecord& node, std::vector<const NodeRecord*>& others) {
     NodePair pair{&node, nullptr, {}, false};
-    const Json record = key_record_of(node, store_);
     for (const NodeRecord* other : others) {
       if (other->op != node.op) continue;
-      auto differences = compare_keys(record, key_record_of(*other, store_));
+      auto differences = compare(node, *other);
       if (pair.second && differences.size() >= pair.differences.size()) continue;
       pair.second = other;
       pair.differences = std::move(differences);
@@ -83,7 +88,16 @@ class NodeMatcher {
     result_.nodes.push_back(std::move(pair));
   }
 
+  // As the store knows them; if it has forgotten one of them, both as the journals do.
+  std::vector<KeyDifference> compare(const NodeRecord& node, const NodeRecord& other) const {
+    const Trace* first = store_.find_even_without_blobs(node.key);
+    const Trace* second = store_.find_even_without_blobs(other.key);
+    if (first && second) return compare_keys(first->key_record, second->key_record);
+    return compare_keys(recorded_key(node, first_), recorded_key(other, second_));
+  }
+
   const Store& store_;
+  const RunHistory &first_, &second_;
   RunDifference& result_;
 };
 
@@ -111,16 +125,18 @@ MetricValue value_of(const RunRecord& run, const MetricRecord& metric, const Sto
 
 void compare_metrics(const RunRecord& first, const RunRecord& second, const Store& store, RunDifference& result) {
   std::map<std::tuple<std::string, std::uint64_t, std::string>, std::pair<MetricValue, MetricValue>> values;
-  for (const TrialRecord& trial : first.history.trials) {
-    for (const MetricRecord& metric : trial.metrics) {
-      values[{trial.arm, trial.seed, metric.name}].first = value_of(first, metric, store);
+  const auto collect = [&](const RunRecord& run, MetricValue std::pair<MetricValue, MetricValue>::*side) {
+    for (const TrialRecord& trial : run.history.trials) {
+      for (const MetricRecord& metric : trial.metrics) {
+        values[{trial.arm, trial.seed, metric.name}].*side = value_of(run, metric, store);
+      }
     }
-  }
-  for (const TrialRecord& trial : second.history.trials) {
-    for (const MetricRecord& metric : trial.metrics) {
-      values[{trial.arm, trial.seed, metric.name}].second = value_of(second, metric, store);
+    for (const MetricRecord& metric : run.history.shared) {
+      values[{shared_arm, 0, metric.name}].*side = value_of(run, metric, store);
     }
-  }
+  };
+  collect(first, &std::pair<MetricValue, MetricValue>::first);
+  collect(second, &std::pair<MetricValue, MetricValue>::second);
   for (const auto& [name, pair] : values) {
     MetricPair metric;
     std::tie(metric.arm, metric.seed, metric.name) = name;
@@ -146,7 +162,7 @@ RunDifference compare_runs(const RunRecord& first, const RunRecord& second, cons
   if (first.lock.at("seeds") != second.lock.at("seeds")) {
     result.environment.push_back({"seeds", first.lock.at("seeds"), second.lock.at("seeds")});
   }
-  NodeMatcher(store, result).match(first, second);
+  NodeMatcher(store, first.history, second.history, result).match();
   compare_metrics(first, second, store, result);
   return result;
 }

@@ -20,8 +20,8 @@ struct NodePair {
 };
 
 struct MetricPair {
-  std::string arm, name;
-  std::uint64_t seed = 0;
+  std::string arm, name;                // `arm` is "" for a shared metric
+  std::uint64_t seed = 0;               // of no arm: 0
   std::optional<double> first, second;  // of scalars
   std::string first_text, second_text;  // of other values: their contents
   bool same = false;

@@ -1,10 +1,13 @@
 #include <catch2/catch.hpp>
 
+#include <algorithm>
 #include <cstdlib>
 #include <regex>
 
 #include "colonnade/json.h"
 #include "kernel/store/store.h"
+#include "kernel/study/journal.h"
+#include "kernel/study/run_folder.h"
 #include "tests/kernel/cli/executable.h"
 #include "tests/kernel/study/support.h"
 
@@ -177,6 +180,7 @@ TEST_CASE("every command speaks JSON") {
       {"report", run},
       {"ls"},
       {"gc", "--dry-run"},
+      {"gc", "--verify"},
       {"gc", "--pin", "last"},
       {"gc", "--pins"},
       {"gc", "--unpin", run},
@@ -233,4 +237,91 @@ TEST_CASE("any setting can be written as an option") {
   CHECK(Json::parse(project.study("run", {"--json", "--first", "7", "--disable-visualization"}).out).at("run") ==
         set.at("run"));
   CHECK(Json::parse(project.study("run", {"--json", "--first=7"}).out).at("was_finished") == true);
+}
+
+TEST_CASE("bytes that are no UTF-8 are a mistake like any other") {
+  const CliProject project;
+  const CommandResult device = project.study("run", {"--set", "device=\xff"});
+  CHECK(device.exit_code == 2);
+  CHECK(device.err == "colonnade: --set: device = \"\uFFFD\"; allowed: cpu, auto, cuda\n");
+  const CommandResult first = project.study("run", {"--set", "first=\xff"});
+  CHECK(first.exit_code == 2);
+  CHECK_THAT(first.err, Contains("first = \"\uFFFD\" is a string, but studies/trivial/study.toml:1 has a real number"));
+}
+
+TEST_CASE("shared metrics of two runs are compared, under no arm") {
+  const CliProject project;
+  write_file_atomically(project.path() / "bound.lua", R"(
+local col = require "colonnade"
+return col.study { name = "bound", arms = { one = col.number {} },
+                   shared = { bound = col.number { value = col.setting("bound", 1.0) } } }
+)");
+  const auto run = [&](const std::string& bound) {
+    return Json::parse(project.run({"run", "bound.lua", "--plugin", good, "--json", "--set", "bound=" + bound}).out)
+        .at("run")
+        .get<std::string>();
+  };
+  const std::string first = run("2.0"), second = run("3.0");
+  CHECK_THAT(project.run({"diff", first, second}).out, Contains("(shared)") && Contains("+1\n"));
+  const Json metrics = Json::parse(project.run({"diff", first, second, "--json"}).out).at("metrics");
+  const auto is_shared = [](const Json& metric) { return metric.at("arm").is_null(); };
+  const auto shared = std::find_if(metrics.begin(), metrics.end(), is_shared);
+  REQUIRE(shared != metrics.end());
+  CHECK(shared->at("metric") == "bound");
+  CHECK(shared->at("first") == 2.0);
+  CHECK(shared->at("second") == 3.0);
+}
+
+TEST_CASE("what changed is told of several inputs of one role, and without the store") {
+  const CliProject project;
+  write_file_atomically(project.path() / "sums.lua", R"(
+local col = require "colonnade"
+local numbers = { col.number { value = 1 }, col.number { value = col.setting("second", 2.0) } }
+return col.study { name = "sums", arms = { all = col.sum { numbers = numbers } } }
+)");
+  const auto run = [&](const std::string& second) {
+    return Json::parse(project.run({"run", "sums.lua", "--plugin", good, "--json", "--set", "second=" + second}).out)
+        .at("run")
+        .get<std::string>();
+  };
+  const std::string first = run("2.0"), second = run("3.0");
+  CHECK_THAT(project.run({"why", second, "sum"}).out,
+             Contains("inputs.numbers#2") && Contains("field 'result' of number") && Contains("was computed too"));
+
+  // With the traces gone, a journal still has each input's content.
+  fs::remove_all(project.path() / ".colonnade/store/traces");
+  const Json nodes = Json::parse(project.run({"diff", first, second, "--json"}).out).at("nodes");
+  const auto is_sum = [](const Json& pair) { return pair.at("first").at("op") == "good/sum"; };
+  const auto sum = std::find_if(nodes.begin(), nodes.end(), is_sum);
+  REQUIRE(sum != nodes.end());
+  REQUIRE(sum->at("differences").size() == 1);
+  const Json& difference = sum->at("differences").front();
+  CHECK(difference.at("part") == "inputs.numbers#2");
+  std::vector<std::string> contents;
+  for (const Json& event : read_journal(resolve_run(project.path() / "runs", first).journal()).events) {
+    if (event.value("op", "") == "good/number") contents.push_back(event.at("contents").at("result"));
+  }
+  CHECK(std::count(contents.begin(), contents.end(), difference.at("first").get<std::string>()) == 1);
+}
+
+TEST_CASE("damaged values are found by reading them all") {
+  const CliProject project;
+  write_file_atomically(project.path() / "large.lua", R"(
+local col = require "colonnade"
+local bytes = col.bytes { count = 10000 }
+return col.study { name = "large", arms = { all = bytes:sum_bytes {} } }
+)");
+  CHECK(project.run({"run", "large.lua", "--plugin", good}).exit_code == 0);
+  CHECK(project.run({"gc", "--verify"}).out == "every blob is what its name says\n");
+  for (const auto& entry : fs::recursive_directory_iterator(project.path() / ".colonnade/store/blobs")) {
+    if (!entry.is_regular_file()) continue;
+    std::string bytes = read_file_if_there(entry.path()).value();
+    bytes.back() ^= 1;
+    fs::permissions(entry.path(), fs::perms::owner_write, fs::perm_options::add);
+    fs::remove(entry.path());
+    write_file_atomically(entry.path(), bytes);
+  }
+  const CommandResult result = project.run({"gc", "--verify"});
+  CHECK(result.exit_code == 1);
+  CHECK_THAT(result.out, Contains(" is damaged, and now in quarantine\n1 damaged blob; what needs"));
 }
