@@ -21,4 +21,7 @@ struct DrawnFigure {
 // gnuplot) says why.
 std::vector<DrawnFigure> draw_figures(const StudyResults& results, const std::filesystem::path& folder);
 
+// The same as a machine with gnuplot gives it; nothing is drawn.
+std::vector<DrawnFigure> described_figures(const StudyResults& results);
+
 }  // namespace colonnade::host

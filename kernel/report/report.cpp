@@ -6,6 +6,7 @@
 #include "kernel/report/outputs.h"
 #include "kernel/report/result_files.h"
 #include "kernel/report/tables.h"
+#include "kernel/store/files.h"
 #include "kernel/store/store.h"
 
 namespace colonnade::host {
@@ -14,14 +15,40 @@ namespace {
 
 constexpr int printed_width = 100;  // of the table on the terminal
 
+std::vector<DrawnFigure> figures_for_text(const StudyResults& results, FigureUse use) {
+  if (use == FigureUse::none) return {};
+  if (use == FigureUse::drawn) return described_figures(results);
+  const std::filesystem::path folder = std::filesystem::temp_directory_path() / ("colonnade-" + unique_name());
+  auto figures = draw_figures(results, folder);
+  std::error_code ignored;
+  std::filesystem::remove_all(folder, ignored);
+  return figures;
+}
+
+void put_texts(const StudyResults& results, const std::vector<DrawnFigure>& figures,
+               std::map<std::string, std::string>& texts) {
+  texts["comprehensive_results.json"] = results_json(results);
+  texts["results.csv"] = valid_utf8(results_csv(results));
+  texts["RESEARCH_REPORT.md"] = valid_utf8(research_report(results, figures));
+}
+
 }  // namespace
+
+std::map<std::string, std::string> report_texts(const StudyResults& results, FigureUse use) {
+  std::map<std::string, std::string> texts;
+  for (const ResultFile& file : results.files) {
+    if (!file.measured) texts[file.path] = result_file_bytes(file);
+  }
+  put_texts(results, figures_for_text(results, use), texts);
+  return texts;
+}
 
 std::string write_report(const StudyResults& results, const std::filesystem::path& folder, bool draw_plots) {
   const auto figures = draw_plots ? draw_figures(results, folder) : std::vector<DrawnFigure>();
   write_result_files(results, folder);
-  write_file_atomically(folder / "comprehensive_results.json", results_json(results));
-  write_file_atomically(folder / "results.csv", valid_utf8(results_csv(results)));
-  write_file_atomically(folder / "RESEARCH_REPORT.md", valid_utf8(research_report(results, figures)));
+  std::map<std::string, std::string> texts;
+  put_texts(results, figures, texts);
+  for (const auto& [name, text] : texts) write_file_atomically(folder / name, text);
   const std::string measured = measured_csv(results);
   if (!measured.empty()) write_file_atomically(folder / "measured.csv", valid_utf8(measured));
   const std::string measured_text = measured_report(results, figures);

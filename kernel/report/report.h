@@ -50,10 +50,19 @@ struct StudyResults {
   std::vector<std::string> notes;      // what failed, nondeterminism, retries that matter to a reader
 };
 
-// Writes comprehensive_results.json, results.csv, RESEARCH_REPORT.md, plots/*.svg and *.png, the files declared, and for
-// measured ones measured.csv, plots/measured/, measured_files/ and a report of their own, into `folder`, each file atomically. Everything outside
-// the measured parts is a function of the results alone: no dates, durations, ids or paths. Returns the table that
-// `run` prints.
+// Writes comprehensive_results.json, results.csv, RESEARCH_REPORT.md, plots/*.svg and *.png, the files declared, and
+// for measured ones measured.csv, plots/measured/, measured_files/ and a report of their own, into `folder`, each file
+// atomically. Everything outside the measured parts is a function of the results alone: no dates, durations, ids or
+// paths. Returns the table that `run` prints.
 std::string write_report(const StudyResults& results, const std::filesystem::path& folder, bool draw_plots);
+
+enum class FigureUse {
+  none,   // as where none were to be drawn
+  drawn,  // as where gnuplot drew them
+  tried,  // drawn here, into a folder that goes again: says what problem there is
+};
+// What `write_report` writes outside the measured parts and the pictures, by its names in the folder: a function of the
+// results but for how the report speaks of figures.
+std::map<std::string, std::string> report_texts(const StudyResults& results, FigureUse figures);
 
 }  // namespace colonnade::host

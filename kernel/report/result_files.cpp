@@ -123,12 +123,16 @@ std::string csv_text(const Table& table) {
   return valid_utf8(as_csv(text));
 }
 
+std::string result_file_bytes(const ResultFile& file) {
+  const bool is_tensor = file.field.type == "tensor";
+  return is_tensor ? npy_bytes(only_tensor(file)) : csv_text(table_from(file.field));
+}
+
 void write_result_files(const StudyResults& results, const std::filesystem::path& folder) {
   for (const ResultFile& file : results.files) {
     const std::filesystem::path target = folder / file.path;
     make_folder(target.parent_path());
-    const bool is_tensor = file.field.type == "tensor";
-    write_file_atomically(target, is_tensor ? npy_bytes(only_tensor(file)) : csv_text(table_from(file.field)));
+    write_file_atomically(target, result_file_bytes(file));
   }
 }
 

@@ -15,6 +15,8 @@ std::string npy_bytes(const Blob& tensor);
 // Column names, then a row a line; numbers read back exactly.
 std::string csv_text(const Table& table);
 
+std::string result_file_bytes(const ResultFile& file);
+
 // Writes the declared files into `folder`, each atomically.
 void write_result_files(const StudyResults& results, const std::filesystem::path& folder);
 
