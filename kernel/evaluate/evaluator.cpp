@@ -35,6 +35,12 @@ ChildCommand worker_command(const EvaluatorOptions& options, const Store& store)
   return command;
 }
 
+std::string resumed_text(const Node& node, const Json& message) {
+  return fmt::format("{} goes on from its checkpoint, at {} of {} {}",
+                     node.label.empty() ? node.short_name() : node.label, message.at("done").get<std::int64_t>(),
+                     message.at("total").get<std::int64_t>(), message.at("unit").get<std::string>());
+}
+
 class LocalEvaluator final : public Evaluator {
  public:
   LocalEvaluator(EvaluatorOptions options, const Catalogue& catalogue, Store& store, EvaluationObserver& observer)
@@ -231,6 +237,7 @@ void LocalEvaluator::receive(WorkerProcess& worker, const Json& message) {
     std::vector<std::pair<std::string, double>> metrics;
     for (const Json& metric : message.at("metrics")) metrics.emplace_back(metric.at(0), metric.at(1));
     observer_.on_progress(entry.node, message.at("done"), message.at("total"), message.at("unit"), metrics);
+    if (message.contains("resumed")) observer_.on_message(resumed_text(*entry.node, message));
   }
   if (!message.contains("id") || message.at("id") != running.task) return;
 

@@ -50,6 +50,13 @@ std::string name_of(const NodeRef& node) {
   return node->label.empty() ? node->short_name() : node->label;
 }
 
+// " (study.lua:12)", where the node was written
+std::string place_of(const Node& node) {
+  if (node.where.file.empty()) return "";
+  return node.where.line > 0 ? fmt::format(" ({}:{})", node.where.file, node.where.line)
+                             : fmt::format(" ({})", node.where.file);
+}
+
 class Display : public ProgressDisplay {
  public:
   explicit Display(const ProgressOptions& options) : options_(options) {}
@@ -81,7 +88,7 @@ class Display : public ProgressDisplay {
   void on_failed(const NodeRef& node, const NodeFailure& failure) override {
     ++failed_;
     running_.erase(node->structure);
-    if (failure.origin == node) print(fmt::format("{} failed: {}", name_of(node), failure.message));
+    if (failure.origin == node) print(fmt::format("{}{} failed: {}", name_of(node), place_of(*node), failure.message));
   }
   void on_nondeterminism(const NodeRef& node, const Nondeterminism& found) override {
     print(

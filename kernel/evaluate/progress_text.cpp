@@ -33,6 +33,14 @@ double share_of(const NodeProgress& progress) {
   return std::clamp(static_cast<double>(progress.done) / static_cast<double>(progress.total), 0.0, 1.0);
 }
 
+// "steps" -> "step", "batches" -> "batch"
+std::string one_of(const std::string& unit) {
+  for (const std::string_view hissing : {"ches", "shes", "sses", "xes"}) {
+    if (unit.ends_with(hissing)) return unit.substr(0, unit.size() - 2);
+  }
+  return unit.ends_with('s') ? unit.substr(0, unit.size() - 1) : unit;
+}
+
 std::string rate_text(const NodeProgress& progress) {
   const std::string unit = progress.unit.empty() ? "" : " " + progress.unit;
   if (progress.rate <= 0) return "";
@@ -40,7 +48,7 @@ std::string rate_text(const NodeProgress& progress) {
   if (progress.rate >= whole) return fmt::format("{:.0f}{}/s", progress.rate, unit);
   return progress.rate >= 1
              ? fmt::format("{:.3g}{}/s", progress.rate, unit)
-             : fmt::format("{:.3g} s{}{}", 1 / progress.rate, progress.unit.empty() ? "" : "/", progress.unit);
+             : fmt::format("{:.3g} s{}{}", 1 / progress.rate, progress.unit.empty() ? "" : "/", one_of(progress.unit));
 }
 
 std::string remaining_text(const NodeProgress& progress) {
@@ -70,8 +78,9 @@ std::string joined_line(std::string line, const std::vector<std::string>& parts,
 std::string opening(const std::string& name, int width) {
   const int columns = name_width(width);
   const std::string cut = fit(name, columns);
-  const auto shown = std::count_if(cut.begin(), cut.end(), starts_character);
-  return cut + std::string(static_cast<std::size_t>(columns - shown), ' ');
+  int room = columns;
+  for (const char c : cut) room -= starts_character(c) ? 1 : 0;
+  return cut + std::string(static_cast<std::size_t>(room), ' ');
 }
 
 std::string share_text(double share, int width) {

@@ -99,6 +99,7 @@ class Worker {
   struct Checkpoints {
     double last = 0;
     bool used = false;            // the store holds or held one
+    bool resumed = false;         // the op goes on from one, which has not been told yet
     bool asked = false;           // the op knows about checkpoints
     bool offered_at_end = false;  // it was told that one is due since it was asked to end
   };
@@ -200,6 +201,7 @@ class Worker {
     request.load_checkpoint = [this, key = task.key] {
       auto state = store_.load_checkpoint(key);
       checkpoints_.used |= state.has_value();
+      checkpoints_.resumed |= state.has_value();
       return state;
     };
     return request;
@@ -210,11 +212,14 @@ class Worker {
                      const std::vector<std::pair<std::string, double>>& metrics) {
     if (link_.cancelled() && (!checkpoints_.asked || checkpoints_.offered_at_end)) throw Cancelled();
     const double now = monotonic_seconds();
-    if (now - last_progress_ < kProgressSeconds) return;
+    if (now - last_progress_ < kProgressSeconds && !checkpoints_.resumed) return;
     last_progress_ = now;
     Json list = Json::array();
     for (const auto& [name, value] : metrics) list.push_back(Json::array({name, value}));
-    link_.send({{"type", "progress"}, {"done", done}, {"total", total}, {"unit", unit}, {"metrics", list}});
+    Json message = {{"type", "progress"}, {"done", done}, {"total", total}, {"unit", unit}, {"metrics", list}};
+    if (checkpoints_.resumed) message["resumed"] = true;
+    checkpoints_.resumed = false;
+    link_.send(message);
   }
 
   void save_checkpoint(const Hash& key, const Value& state) {

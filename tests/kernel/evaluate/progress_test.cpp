@@ -78,7 +78,10 @@ TEST_CASE("The study's line stands under its nodes' and says what there is room 
 TEST_CASE("A slow node's rate is told the other way round; an unknown one not at all", "[progress]") {
   NodeProgress slow = half_done();
   slow.rate = 0.5;
-  CHECK_THAT(progress_line(slow, 120), Catch::Contains("2 s/steps"));
+  CHECK_THAT(progress_line(slow, 120), Catch::Contains("2 s/step") && !Catch::Contains("steps"));
+  slow.unit = "batches";
+  CHECK_THAT(progress_line(slow, 120), Catch::Contains("2 s/batch") && !Catch::Contains("batche"));
+  slow.unit = "steps";
   slow.rate = 12345.6;
   CHECK_THAT(progress_line(slow, 120), Catch::Contains("12346 steps/s"));
   slow.rate = 0;
