@@ -5,6 +5,7 @@
 #include "colonnade/error.h"
 #include "colonnade/schema.h"
 #include "param_text.h"
+#include "selector_grammar.h"
 
 namespace colonnade {
 namespace {
@@ -102,6 +103,13 @@ Json checked_text(const Subject& subject, const Param& param, const Json& value,
   return value;
 }
 
+Json checked_sites(const Subject& subject, const Param& param, const Json& value) {
+  Json text = checked_text(subject, param, value, false);
+  const std::string problem = detail::selector_problem(text.get<std::string>());
+  if (!problem.empty()) throw refuse(subject, param, value, problem);
+  return text;
+}
+
 Json checked_recipe(const Subject& subject, const Param& param, const Json& value) {
   if (!value.is_object()) throw refuse_kind(subject, param, value);
   const auto op = value.find("op");
@@ -146,8 +154,9 @@ Json checked(const Subject& subject, const Param& param, const Json& value) {
     case ParamType::choice:
       return checked_choice(subject, param, value);
     case ParamType::path:
-    case ParamType::sites:
       return checked_text(subject, param, value, false);
+    case ParamType::sites:
+      return checked_sites(subject, param, value);
     case ParamType::recipe:
       return checked_recipe(subject, param, value);
     case ParamType::list:

@@ -132,6 +132,16 @@ TEST_CASE("booleans, texts, paths and sites are what they say") {
   CHECK(checked("file", nullptr) == nullptr);
   CHECK(refusal("file", "") == "file = \"\" is empty; allowed: the path of a file or folder, or nil");
   CHECK(checked("sites", "*.x_proj,!layer:0") == "*.x_proj,!layer:0");
+  for (const std::string fine : {"all", "*", "role:whatever", "kind:conv1d & layer:8..15, !*.in_proj#z", "a?b*"})
+    CHECK(checked("sites", fine) == fine);
+  CHECK_THAT(refusal("sites", "kind:linaer"),
+             Catch::StartsWith("sites = \"kind:linaer\" has an unknown kind 'linaer'; did you mean 'linear'? Kinds: "));
+  CHECK_THAT(refusal("sites", "*.x, rol:a"),
+             Catch::StartsWith("sites = \"*.x, rol:a\" has an unknown word 'rol:'; did you mean 'role'?"));
+  for (const std::string wrong : {"layer:x", "layer:", "layer:1.."})
+    CHECK_THAT(refusal("sites", wrong), Catch::Contains("write layer:3 or layer:8..15"));
+  for (const std::string empty : {"a,,b", "a,", "!", "a&", "#part"})
+    CHECK_THAT(refusal("sites", empty), Catch::Contains("has an empty term"));
   CHECK(refusal("sites", "") == "sites = \"\" is empty; allowed: a site selector, such as '*.x_proj' or 'layer:0..3'");
 }
 
@@ -170,7 +180,7 @@ TEST_CASE("recipes name an op and its parameters") {
 
 TEST_CASE("long and unreadable values are shown safely") {
   CHECK(refusal("rank", std::string(1000, 'x')) ==
-        "rank = \"" + std::string(59, 'x') + "... is a string; allowed: an integer of at least 1");
+        "rank = \"" + std::string(56, 'x') + "... is a string; allowed: an integer of at least 1");
   CHECK(refusal("rank", "\xff") == "rank = \"\xef\xbf\xbd\" is a string; allowed: an integer of at least 1");
 }
 
