@@ -138,8 +138,6 @@ std::vector<std::string> Commands::with_set_options(std::vector<std::string> arg
       continue;
     }
     const bool disables = option.starts_with(disable_prefix);
-    std::string setting = option.substr(disables ? disable_prefix.size() : 2);
-    std::replace(setting.begin(), setting.end(), '-', '_');
     std::string value = "false";
     if (!disables) {
       const bool has_value =
@@ -150,8 +148,7 @@ std::vector<std::string> Commands::with_set_options(std::vector<std::string> arg
       }
       value = equals != std::string::npos ? argument.substr(equals + 1) : arguments[++i];
     }
-    result.push_back("--set");
-    result.push_back(setting + "=" + value);
+    result.push_back(fmt::format("--set={}={}", option, value));
   }
   return result;
 }

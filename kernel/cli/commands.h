@@ -23,7 +23,7 @@ class Commands {
 
   // Parses, runs the action, returns the exit code. Error(usage) for what the command line gets wrong.
   int run(std::vector<std::string> arguments);
-  // Options of `command` that stand for settings ("--epochs 2", "--disable-x") become --set's.
+  // Options of `command` that stand for settings ("--epochs 2", "--disable-x") become values of --set.
   void accept_settings_as_options(const std::string& command) { with_settings_.push_back(command); }
 
  private:

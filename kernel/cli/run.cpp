@@ -67,8 +67,8 @@ int run(const StudyOptions& options) {
 void add_run_command(Commands& commands) {
   const auto options = std::make_shared<StudyOptions>();
   CLI::App& command = commands.add("run", "Evaluate a study, go on with its interrupted run, or print its finished one",
-                                   "colonnade run studies/quickstart --profile pilot --set text.path=my-text\n  "
-                                   "colonnade run studies/quickstart --epochs 2"
+                                   "colonnade run studies/quickstart --set train.arm_steps=20\n  "
+                                   "colonnade run studies/quickstart --train.arm_steps 20"
                                    " --disable-visualization   (any setting can be written as an option)",
                                    [options] { return run(*options); });
   options->declare_study(command);

@@ -22,6 +22,7 @@ namespace fs = std::filesystem;
 constexpr const char* profiles_key = "profiles";
 constexpr const char* command_line = "--set";
 constexpr std::string_view instead_of = ", instead of ";
+constexpr std::string_view option_prefix = "--", disabling_prefix = "--disable-";
 constexpr int most_threads = 1024;
 constexpr double default_checkpoint_seconds = 10;
 const std::vector<std::string> reserved = {
@@ -117,7 +118,8 @@ Json absolute_on_command_line(const Json& value) {
   return fs::absolute(value.get<std::string>()).lexically_normal().string();
 }
 
-void apply_override(Settings& settings, const std::string& text) {
+// "--epochs" and "--disable-visualization" stand for settings too; messages then speak of what was typed.
+Change typed_change(const std::string& text) {
   const auto equals = text.find('=');
   if (equals == std::string::npos || equals == 0) {
     throw Error(ErrorKind::usage, fmt::format("{} {}: expected NAME=VALUE", command_line, text));
@@ -125,10 +127,21 @@ void apply_override(Settings& settings, const std::string& text) {
   Change change;
   change.name = text.substr(0, equals);
   change.text = text.substr(equals + 1);
-  change.by = fmt::format("{} {}", command_line, change.name);
   change.origin = command_line;
-  const bool well_formed = change.name.find("..") == std::string::npos && change.name.front() != '.' &&
-                           change.name.back() != '.' && first_part(change.name) != profiles_key;
+  change.by = fmt::format("{} {}", command_line, change.name);
+  if (!change.name.starts_with(option_prefix)) return change;
+  change.origin = change.by = change.name;
+  const bool disables = change.name.starts_with(disabling_prefix);
+  change.name.erase(0, disables ? disabling_prefix.size() : option_prefix.size());
+  std::replace(change.name.begin(), change.name.end(), '-', '_');
+  return change;
+}
+
+void apply_override(Settings& settings, const std::string& text) {
+  Change change = typed_change(text);
+  const bool well_formed = !change.name.empty() && change.name.find("..") == std::string::npos &&
+                           change.name.front() != '.' && change.name.back() != '.' &&
+                           first_part(change.name) != profiles_key;
   if (!well_formed) throw Error(ErrorKind::usage, fmt::format("{}: no name of a setting", change.by));
   change.value = names_a_path(change.name) ? Json(change.text) : value_from_text(change.text);
   // What is typed is relative to where it is typed; what the file says is relative to the file.
@@ -297,14 +310,41 @@ HostSettings host_settings(const Settings& settings) {
   return host;
 }
 
+namespace {
+
+// Keys at the file's top level, outside all tables, that are neither the host's nor the study's. An adaptive arm may
+// still ask for one, so that there only what looks like a slip is refused.
+void refuse_unread_settings(const Settings& settings, const StudyDescription& description,
+                            const std::vector<std::string>& read) {
+  const bool is_open =
+      std::any_of(description.arms.begin(), description.arms.end(), [](const Arm& arm) { return arm.adaptive; });
+  for (const auto& [name, value] : settings.values.items()) {
+    const auto origin = settings.origin.find(name);
+    if (value.is_object() || origin == settings.origin.end()) continue;
+    if (std::find(read.begin(), read.end(), name) != read.end()) continue;
+    const std::string meant = did_you_mean(name, read);
+    if (meant.empty() && is_open) continue;
+    const auto in_file = origin->second.rfind(instead_of);
+    const std::string where =
+        in_file == std::string::npos ? origin->second : origin->second.substr(in_file + instead_of.size());
+    if (where.starts_with(option_prefix) || where.ends_with(")")) continue;  // told of by its own name below
+    throw Error(ErrorKind::usage,
+                fmt::format("{}: nothing reads '{}'{}", where, name,
+                            then(meant, fmt::format("the study and the host read: {}", fmt::join(read, ", ")))));
+  }
+}
+
+}  // namespace
+
 void refuse_unknown_settings(const Settings& settings, const StudyDescription& description) {
   std::vector<std::string> known = reserved;
   for (const std::string& name : setting_names(description.used_settings)) known.push_back(name);
   for (const auto& [name, value] : description.used_settings.items()) known.push_back(name);
   // Set by a profile or --set where the file's top level has nothing.
   const auto is_new = [](const std::string& origin) {
-    return origin.find(instead_of) == std::string::npos && (origin == command_line || origin.ends_with(")"));
+    return origin.find(instead_of) == std::string::npos && (origin.starts_with(option_prefix) || origin.ends_with(")"));
   };
+  refuse_unread_settings(settings, description, known);
   for (const auto& [name, origin] : settings.origin) {
     if (!is_new(origin)) known.push_back(name);
   }

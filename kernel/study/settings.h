@@ -23,8 +23,8 @@ struct HostSettings {
 };
 HostSettings host_settings(const Settings& settings);
 
-// --set and profile keys that neither the file's top level nor the loaded study knows: Error(usage) with the nearest
-// name.
+// --set and profile keys that neither the file's top level nor the loaded study knows, and keys at the file's top level
+// that nothing reads: Error(usage) with the nearest name. What stands in tables is the study's own affair.
 void refuse_unknown_settings(const Settings& settings, const StudyDescription& description);
 
 // True if a setting of this name holds a path: its last part is "path", "file" or "folder", or ends in one after "_".

@@ -21,7 +21,8 @@ struct Settings {
   std::map<std::string, std::string> origin;  // dotted name -> "study.toml:12", "--set", "profile pilot"
 };
 
-// Where the study lies: a folder with study.lua (and study.toml), or a Lua file. `overrides` are "key=value" of --set.
+// Where the study lies: a folder with study.lua (and study.toml), or a Lua file. `overrides` are "key=value" of --set, or
+// an option as it was typed ("--key=value", "--disable-key=false"), which messages then name.
 // Reserved settings: threads, workers, device, simd, retries, seeds, plugins, visualization, checkpoint_seconds.
 // Throws Error(usage) naming file and line.
 Settings load_settings(const std::filesystem::path& study, const std::string& profile,

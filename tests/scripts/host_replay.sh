@@ -41,6 +41,7 @@ expect_code 1 host "$project" replay last
 grep -q "damaged: tensor 'tensor' of field 'tensor' of bytes" "$scratch/out" || { cat "$scratch/out"; fail "the damaged tensor is not named"; }
 
 offender() {
+  : >"$project/study/study.toml"
   cat >"$project/study/study.lua" <<LUA
 local col = require "colonnade"
 return col.study { name = "offender", arms = { { name = "only", model = $1 } } }

@@ -225,7 +225,7 @@ TEST_CASE("CUDA that cannot be had is the machine's fault, not the study's") {
   const CommandResult result = project.study("run", {"--device", "cuda"});
   CHECK(result.exit_code == 3);
   // Not one op of the fixture computes on CUDA, whatever the machine has.
-  CHECK_THAT(result.err, Catch::StartsWith("colonnade: --set: device = \"cuda\", but ") &&
+  CHECK_THAT(result.err, Catch::StartsWith("colonnade: --device: device = \"cuda\", but ") &&
                              Catch::EndsWith("; allowed here: cpu, auto\n"));
   CHECK_FALSE(fs::exists(project.path() / "runs"));
   CHECK(project.study("run", {"--device", "auto"}).exit_code == 0);

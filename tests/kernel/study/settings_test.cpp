@@ -141,7 +141,7 @@ TEST_CASE("the host's own settings are checked and have defaults") {
 TEST_CASE("a setting that neither file nor study knows is refused with the nearest name") {
   const Study study("steps = 1\n\n[profiles.pilot]\nstpes = 2\n");
   StudyDescription description;
-  description.used_settings = {{"epochs", 3}, {"text.path", "x"}};
+  description.used_settings = {{"epochs", 3}, {"steps", 1}, {"text.path", "x"}};
   const auto error = [&](const std::string& profile, const std::vector<std::string>& overrides) {
     const Settings settings = study.load(profile, overrides);
     return error_of([&] { refuse_unknown_settings(settings, description); });
@@ -151,6 +151,34 @@ TEST_CASE("a setting that neither file nor study knows is refused with the neare
   CHECK_THAT(error("", {"worker=2"}), Contains("did you mean 'workers'?"));
   CHECK_THAT(error("pilot", {}),
              Contains("study.toml:4 (profile pilot): unknown setting 'stpes'; did you mean 'steps'?"));
+  CHECK_THAT(error("", {"--epohcs=2"}), Contains("--epohcs: unknown setting 'epohcs'; did you mean 'epochs'?"));
+}
+
+TEST_CASE("what stands at the file's top level and nothing reads is refused") {
+  const Study study("steps = 1\nthraeds = 1\n\n[notes]\nauthor = \"me\"\n");
+  StudyDescription description;
+  description.used_settings = {{"steps", 1}};
+  const auto error = [&](const std::vector<std::string>& overrides) {
+    const Settings settings = study.load("", overrides);
+    return error_of([&] { refuse_unknown_settings(settings, description); });
+  };
+  const std::string message = study.file() + ":2: nothing reads 'thraeds'; did you mean 'threads'?";
+  CHECK_THAT(error({}), Catch::StartsWith(message));
+  CHECK_THAT(error({"thraeds=2"}), Catch::StartsWith(message));
+  description.used_settings["thraeds"] = 1;
+  CHECK(error({}) == "");  // tables may hold what they like
+}
+
+TEST_CASE("a setting that was written as an option is called so in messages") {
+  const Study study("threads = 2\nsteps = 1\nvisualization = true\n");
+  const auto error = [&](const std::string& option) { return error_of([&] { study.load("", {option}); }); };
+  CHECK_THAT(error("--threads=two"),
+             Catch::StartsWith("--threads, instead of " + study.file() + ":1: threads = \"two\""));
+  CHECK_THAT(error("--steps=few"), Catch::StartsWith("--steps: steps = \"few\" is a string"));
+  const Settings settings = study.load("", {"--disable-visualization=false", "--arm-steps=3"});
+  CHECK(settings.values.at("visualization") == false);
+  CHECK(settings.values.at("arm_steps") == 3);
+  CHECK(settings.origin.at("arm_steps") == "--arm-steps");
 }
 
 TEST_CASE("a study is a folder with study.lua or a Lua file; its neighbours are offered") {
