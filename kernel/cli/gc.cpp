@@ -23,16 +23,24 @@ struct GcOptions : CommonOptions {
   double grace = grace_seconds;
 };
 
-// Keys of all nodes that the runs ever settled. Read from journals alone, so that a damaged lock loses no values.
-std::set<Hash> keys_of(const std::vector<RunFolder>& runs) {
-  std::set<Hash> keys;
+struct Reached {
+  std::set<Hash> keys;     // of all nodes that the runs ever settled
+  bool resumable = false;  // a run may go on
+};
+
+// Read from journals alone, so that a damaged lock loses no values.
+Reached reached_by(const std::vector<RunFolder>& runs) {
+  Reached reached;
   for (const RunFolder& run : runs) {
+    bool finished = false;
     for (const Json& event : read_journal(run.journal()).events) {
       const auto key = event.find("key");
-      if (key != event.end() && key->is_string()) keys.insert(Hash::from_hex(key->get<std::string>()));
+      if (key != event.end() && key->is_string()) reached.keys.insert(Hash::from_hex(key->get<std::string>()));
+      finished = event.value("event", "") == "finished" && event.value("failed", 0) == 0;
     }
+    reached.resumable = reached.resumable || !finished;
   }
-  return keys;
+  return reached;
 }
 
 std::vector<RunFolder> kept_runs(const Project& project, const std::vector<std::string>& named) {
@@ -101,16 +109,18 @@ int gc(const GcOptions& options) {
     add_pin(project.store_folder(), pin);
     return say_pin("pinned", pin, options.json);
   }
-  if (!options.unpin.empty())
-    return say_pin("unpinned", remove_pin(project.store_folder(), options.unpin), options.json);
+  if (!options.unpin.empty()) {
+    return say_pin("unpinned", remove_pin(project.store_folder(), project.runs_folder(), options.unpin), options.json);
+  }
   const auto pins = read_pins(project.store_folder());
   if (options.pins) return list_pins(pins, options.json);
   if (options.verify) return verify(*Store::open(project.store_folder(), Store::Role::coordinator), options.json);
   const auto runs = kept_runs(project, options.keep);
-  std::set<Hash> kept = keys_of(runs);
+  const Reached reached = reached_by(runs);
+  std::set<Hash> kept = reached.keys;
   for (const Pin& pin : pins) kept.insert(pin.keys.begin(), pin.keys.end());
   const auto store = Store::open(project.store_folder(), Store::Role::coordinator);
-  const Store::Garbage garbage = store->collect(kept, options.dry_run, options.grace);
+  const Store::Garbage garbage = store->collect(kept, options.dry_run, options.grace, reached.resumable);
   if (options.json) {
     print_json({{"dry_run", options.dry_run},
                 {"runs_kept", runs.size()},

@@ -120,7 +120,7 @@ class FileStore final : public Store {
     if (::unlink(file.c_str()) != 0 && errno != ENOENT) throw_file_error("remove", file, errno);
   }
 
-  Garbage collect(const std::set<Hash>& kept_keys, bool dry_run, double grace_seconds) override;
+  Garbage collect(const std::set<Hash>& kept_keys, bool dry_run, double grace_seconds, bool resumable) override;
   std::vector<Hash> verify() override { return blobs_.verify(); }
 
  private:
@@ -128,7 +128,7 @@ class FileStore final : public Store {
   std::filesystem::path checkpoint_file(const Hash& key) const { return folder_ / "checkpoints" / key.hex(); }
   Blob get_blob(const BlobRef& blob, const Manifest& whole);
   void collect_blobs(const std::vector<const Trace*>& kept, bool dry_run, double grace_seconds, Garbage& garbage);
-  void collect_checkpoints(bool dry_run, double grace_seconds, Garbage& garbage);
+  void collect_checkpoints(bool dry_run, double grace_seconds, bool resumable, Garbage& garbage);
 
   std::filesystem::path folder_;
   Role role_;
@@ -260,7 +260,7 @@ std::optional<Nondeterminism> FileStore::add(Trace trace) {
   return std::nullopt;
 }
 
-Store::Garbage FileStore::collect(const std::set<Hash>& kept_keys, bool dry_run, double grace_seconds) {
+Store::Garbage FileStore::collect(const std::set<Hash>& kept_keys, bool dry_run, double grace_seconds, bool resumable) {
   const std::time_t young = std::time(nullptr) - static_cast<std::time_t>(grace_seconds);
   const auto keep = [&](const Trace& trace) {
     return kept_keys.contains(trace.key) || trace.op_class == "measured" ||
@@ -268,7 +268,7 @@ Store::Garbage FileStore::collect(const std::set<Hash>& kept_keys, bool dry_run,
   };
   Garbage garbage;
   const std::vector<const Trace*> kept = traces_.retain(keep, dry_run);
-  collect_checkpoints(dry_run, grace_seconds, garbage);
+  collect_checkpoints(dry_run, grace_seconds, resumable, garbage);
   collect_blobs(kept, dry_run, grace_seconds, garbage);
   if (!dry_run) remove_abandoned_files(folder_ / "tmp");
   return garbage;
@@ -294,7 +294,8 @@ void FileStore::collect_blobs(const std::vector<const Trace*>& kept, bool dry_ru
   });
 }
 
-void FileStore::collect_checkpoints(bool dry_run, double grace_seconds, Garbage& garbage) {
+void FileStore::collect_checkpoints(bool dry_run, double grace_seconds, bool resumable, Garbage& garbage) {
+  const double unfinished_seconds = resumable ? std::max(grace_seconds, unfinished_checkpoint_seconds) : grace_seconds;
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(folder_ / "checkpoints", error)) {
     struct stat status {};
@@ -306,7 +307,7 @@ void FileStore::collect_checkpoints(bool dry_run, double grace_seconds, Garbage&
       continue;  // not ours
     }
     const double age = std::difftime(std::time(nullptr), status.st_mtim.tv_sec);
-    if (age < (finished ? grace_seconds : std::max(grace_seconds, unfinished_checkpoint_seconds))) continue;
+    if (age < (finished ? grace_seconds : unfinished_seconds)) continue;
     if (!dry_run && ::unlink(entry.path().c_str()) != 0 && errno != ENOENT) {
       throw_file_error("remove", entry.path(), errno);
     }

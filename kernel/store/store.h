@@ -114,8 +114,10 @@ class Store {
     std::uint64_t blobs = 0, bytes = 0, checkpoints = 0, kept_blobs = 0, kept_bytes = 0;
   };
   // Removes blobs that no kept trace names and traces not kept; `dry_run` only counts. Blobs younger than `grace_seconds`
-  // stay (another process may be about to name them). Measured traces always stay.
-  virtual Garbage collect(const std::set<Hash>& kept_keys, bool dry_run, double grace_seconds) = 0;
+  // stay (another process may be about to name them). Measured traces always stay. Checkpoints of ops that have not
+  // finished go after a month, or with the grace period if nothing is `resumable`, which could go on from them.
+  virtual Garbage collect(const std::set<Hash>& kept_keys, bool dry_run, double grace_seconds,
+                          bool resumable = true) = 0;
 
   // Reads every blob; the damaged ones are quarantined and returned.
   virtual std::vector<Hash> verify() = 0;

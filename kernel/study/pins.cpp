@@ -37,6 +37,15 @@ Pin read_pin(const fs::path& file) {
   return pin;
 }
 
+// What `what` would be pinned as ("last:base" stands for another run every day), itself if there is no such run.
+std::string name_of_pin(const fs::path& runs, const std::string& what) {
+  try {
+    return pin_of(runs, what).name;
+  } catch (const Error&) {
+    return what;
+  }
+}
+
 // The last part of a run's name is its id.
 bool is_meant(const Pin& pin, const std::string& name) {
   return pin.name == name || (!name.empty() && pin.name.ends_with("-" + name));
@@ -81,11 +90,13 @@ void add_pin(const fs::path& store, const Pin& pin) {
   write_file_atomically(file, json_text({{"name", pin.name}, {"keys", keys}}) + "\n");
 }
 
-Pin remove_pin(const fs::path& store, const std::string& name) {
+Pin remove_pin(const fs::path& store, const fs::path& runs, const std::string& name) {
   const std::vector<Pin> pins = read_pins(store);
+  const bool by_name = std::any_of(pins.begin(), pins.end(), [&](const Pin& pin) { return is_meant(pin, name); });
+  const std::string pinned = by_name ? name : name_of_pin(runs, name);
   std::vector<std::string> names;
   for (const Pin& pin : pins) names.push_back(pin.name);
-  const auto found = std::find_if(pins.begin(), pins.end(), [&](const Pin& pin) { return is_meant(pin, name); });
+  const auto found = std::find_if(pins.begin(), pins.end(), [&](const Pin& pin) { return is_meant(pin, pinned); });
   if (found == pins.end()) {
     const std::string list = names.empty() ? "there are none" : fmt::format("pins: {}", fmt::join(names, ", "));
     throw Error(ErrorKind::usage, fmt::format("no pin '{}'{}", name, then(did_you_mean(name, names), list)));

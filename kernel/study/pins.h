@@ -23,7 +23,7 @@ Pin pin_of(const std::filesystem::path& runs, const std::string& what);
 // Sorted by name. Error(environment) naming a file that is damaged: what it kept is not known.
 std::vector<Pin> read_pins(const std::filesystem::path& store);
 void add_pin(const std::filesystem::path& store, const Pin& pin);
-// A run's pin may be named by the run's id. Error(usage) with the nearest name.
-Pin remove_pin(const std::filesystem::path& store, const std::string& name);
+// A pin may be named as it was when it was added, or by its run's id. Error(usage) with the nearest name.
+Pin remove_pin(const std::filesystem::path& store, const std::filesystem::path& runs, const std::string& name);
 
 }  // namespace colonnade::host

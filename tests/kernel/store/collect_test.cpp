@@ -124,6 +124,18 @@ TEST_CASE("Checkpoints of finished ops go, those of unfinished ones stay") {
   CHECK(store->collect({}, false, no_grace).checkpoints == 1);
 }
 
+TEST_CASE("Checkpoints that nothing can go on from stay for the grace period only") {
+  const ScratchFolder folder;
+  auto store = Store::open(folder.path(), Store::Role::coordinator);
+  store->save_checkpoint(hash_bytes("unfinished"), small_value(1));
+  constexpr double hour = 3600;
+  CHECK(store->collect({}, false, hour, false).checkpoints == 0);
+  CHECK(store->collect({}, true, no_grace, false).checkpoints == 1);
+  CHECK(store->load_checkpoint(hash_bytes("unfinished")));  // only counted
+  CHECK(store->collect({}, false, no_grace, false).checkpoints == 1);
+  CHECK_FALSE(store->load_checkpoint(hash_bytes("unfinished")));
+}
+
 TEST_CASE("What dead writers left is cleared away, what is being written is not") {
   const ScratchFolder folder;
   Store::open(folder.path(), Store::Role::worker);
