@@ -9,6 +9,7 @@
 #include <map>
 #include <set>
 
+#include "colonnade/text.h"
 #include "kernel/report/plot_notes.h"
 #include "kernel/report/plot_rows.h"
 
@@ -22,7 +23,7 @@ constexpr double widest_linear_span = 100;  // largest over smallest; beyond it 
 
 // Equal for equal cells. Bytes that are no UTF-8 cannot stand in JSON and are replaced.
 std::string key_of(const Json& cell) {
-  return cell.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return json_text(cell);
 }
 
 std::string cell_text(const Json& cell) {
@@ -32,7 +33,40 @@ std::string cell_text(const Json& cell) {
   return cell.is_null() ? "none" : key_of(cell);
 }
 
-// Numbers of one axis. A column that has anything but numbers is one of categories, in the order in which they come.
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
+
+bool has_digit(const Json& cell) {
+  const std::string text = cell_text(cell);
+  return std::any_of(text.begin(), text.end(), is_digit);
+}
+
+// The end of the number, or of the single character, that starts at `at`.
+std::size_t piece_end(const std::string& text, std::size_t at) {
+  if (!is_digit(text[at])) return at + 1;
+  while (at < text.size() && is_digit(text[at])) ++at;
+  return at;
+}
+
+// layers.2 before layers.10.
+bool natural_less(const Json& left_cell, const Json& right_cell) {
+  const std::string left = cell_text(left_cell), right = cell_text(right_cell);
+  std::size_t i = 0, j = 0;
+  while (i < left.size() && j < right.size()) {
+    const std::size_t i_end = piece_end(left, i), j_end = piece_end(right, j);
+    const std::string a = left.substr(i, i_end - i), b = right.substr(j, j_end - j);
+    const bool numbers = is_digit(a[0]) && is_digit(b[0]);
+    if (numbers && a.size() != b.size()) return a.size() < b.size();
+    if (a != b) return a < b;
+    i = i_end;
+    j = j_end;
+  }
+  return left.size() - i < right.size() - j;
+}
+
+// Numbers of one axis. A column that has anything but numbers is one of categories: in the order in which they come,
+// but names with numbers in them (of layers) in the numbers'.
 class AxisReader {
  public:
   AxisReader(const PlotRows& rows, const std::string& column, bool as_categories) : column_(column) {
@@ -48,6 +82,9 @@ class AxisReader {
     }
     const bool sortable = std::all_of(cells.begin(), cells.end(), [](const Json& cell) { return cell.is_number(); });
     if (sortable) std::sort(cells.begin(), cells.end());
+    if (column != "arm" && !sortable && std::any_of(cells.begin(), cells.end(), has_digit)) {
+      std::stable_sort(cells.begin(), cells.end(), natural_less);
+    }
     texts_ = !sortable;
     for (const Json& cell : cells) {
       positions_.emplace(key_of(cell), static_cast<double>(categories_.size()));

@@ -127,7 +127,10 @@ std::string colour_of(const PlotSeries& series) {
   return palette[series.colour % palette.size()];
 }
 int mark_of(const PlotSeries& series, bool filled) {
-  const std::size_t mark = (series.colour + series.colour / palette.size() + series.style) % filled_marks.size();
+  // A round of the palette moves the marks on by one: as many series differ as there are pairs of colour and mark.
+  constexpr std::size_t round_shift = filled_marks.size() + 1 - palette.size() % filled_marks.size();
+  const std::size_t round = series.colour / palette.size();
+  const std::size_t mark = (series.colour + round * round_shift + series.style) % filled_marks.size();
   return filled ? filled_marks[mark] : open_marks[mark];
 }
 

@@ -2,10 +2,14 @@
 
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <regex>
+#include <set>
+#include <sstream>
 
 #include "kernel/report/letters.h"
 #include "kernel/report/plot_axes.h"
 #include "kernel/report/plot_layout.h"
+#include "kernel/report/plot_script.h"
 #include "tests/kernel/report/fixture.h"
 
 namespace colonnade::host {
@@ -142,6 +146,54 @@ TEST_CASE("Maps with more cells than can be seen are averaged in blocks", "[repo
   CHECK(plot.y.categories.size() == 150);
   CHECK(plot.x.categories.size() == 3);
   CHECK(plot.caption.find("blocks of 1 by 2") != std::string::npos);
+}
+
+TEST_CASE("Names with numbers in them come in the numbers' order, others as they come", "[report]") {
+  StudyResults results;
+  for (const std::string arm : {"z10", "a2"}) {
+    TrialResult trial;
+    Table table;
+    table.add_column("site", "text");
+    table.add_column("part", "text");
+    table.add_column("value", "real");
+    for (const char* site : {"lm_head", "layers.10.in", "layers.2.out", "layers.2.in", "layers.10"}) {
+      for (const char* part : {"weight", "bias"}) table.add_row({site, part, 1.0});
+    }
+    trial.arm = arm;
+    trial.tables["map"] = table;
+    results.trials.push_back(trial);
+    results.arm_order.push_back(arm);
+  }
+  const auto rows = [&](const std::string& x) {
+    return plot_of(figure("heatmap", {{"from", "map"}, {"x", x}, {"y", "site"}, {"z", "value"}}), results);
+  };
+  CHECK(rows("part").y.categories ==
+        std::vector<std::string>{"layers.2.in", "layers.2.out", "layers.10", "layers.10.in", "lm_head"});
+  CHECK(rows("part").x.categories == std::vector<std::string>{"weight", "bias"});
+  CHECK(rows("arm").x.categories == std::vector<std::string>{"z10", "a2"});  // arms have an order of their own
+}
+
+TEST_CASE("Forty-eight series differ in colour or mark", "[report]") {
+  StudyResults results;
+  constexpr int series = 48;
+  for (int i = 0; i < series; ++i) {
+    TrialResult trial;
+    trial.arm = "arm " + std::to_string(i);
+    trial.scalars["a"].value = i;
+    trial.scalars["b"].value = i * i;
+    results.trials.push_back(trial);
+    results.arm_order.push_back(trial.arm);
+  }
+  const std::string script = plot_script(plot_of(figure("scatter", {{"x", "a"}, {"y", "b"}}), results));
+  const std::regex look(
+      "linecolor rgb '(#[0-9A-F]+)'.*pointtype ([0-9]+)|pointtype ([0-9]+).*linecolor rgb '(#[0-9A-F]+)'");
+  std::set<std::string> looks;
+  std::istringstream lines(script);
+  for (std::string line; std::getline(lines, line);) {
+    std::smatch found;
+    if (std::regex_search(line, found, look)) looks.insert(found.str(1) + found.str(2) + found.str(3) + found.str(4));
+  }
+  CHECK(looks.size() == series);
 }
 
 TEST_CASE("Axes hold their data, and ticks lie inside", "[report]") {
