@@ -2,9 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <cerrno>
 #include <cstdlib>
 
 #include "colonnade/error.h"
+#include "kernel/cli/output.h"
+#include "kernel/store/files.h"
 
 namespace colonnade::host {
 namespace {
@@ -15,6 +18,20 @@ fs::path user_cache_folder() {
   if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache && *cache) return fs::path(cache) / "colonnade";
   if (const char* home = std::getenv("HOME"); home && *home) return fs::path(home) / ".cache" / "colonnade";
   return fs::temp_directory_path() / "colonnade-cache";
+}
+
+fs::path project_start(const std::string& option) {
+  if (option.empty()) return fs::current_path();
+  std::error_code error;
+  if (fs::is_directory(option, error)) return option;
+  throw Error(ErrorKind::usage,
+              fmt::format("--project {}: there is no such folder; 'mkdir -p {}' makes it", option, option));
+}
+
+fs::path temporary_folder() {
+  std::string name = (fs::temp_directory_path() / "colonnade-XXXXXX").string();
+  if (!::mkdtemp(name.data())) throw_file_error("make", name, errno);
+  return name;
 }
 
 }  // namespace
@@ -36,11 +53,24 @@ void CommonOptions::declare_plugins(CLI::App& command) {
 }
 
 Project CommonOptions::find_or_create() const {
-  return find_or_create_project(project.empty() ? fs::current_path() : fs::path(project));
+  return find_or_create_project(project_start(project));
+}
+
+FoundProject CommonOptions::find_for_run(const std::string& run) const {
+  std::error_code error;
+  const bool is_folder = fs::exists(fs::path(run) / "lock.json", error);
+  if (!is_folder || find_project(project_start(project))) return {find(), nullptr};
+  if (auto around = find_project(run)) return {*around, nullptr};
+  const auto folder = std::shared_ptr<const fs::path>(new fs::path(temporary_folder()), [](const fs::path* made) {
+    std::error_code ignored;
+    fs::remove_all(*made, ignored);
+    delete made;
+  });
+  return {find_or_create_project(*folder), folder};
 }
 
 Project CommonOptions::find() const {
-  const fs::path start = project.empty() ? fs::current_path() : fs::path(project);
+  const fs::path start = project_start(project);
   if (auto found = find_project(start)) return *found;
   throw Error(ErrorKind::usage,
               fmt::format("{}: no project here or above (no folder .colonnade); 'colonnade run STUDY' makes one",
@@ -48,11 +78,13 @@ Project CommonOptions::find() const {
 }
 
 std::unique_ptr<Catalogue> CommonOptions::catalogue() const {
-  const auto found = find_project(project.empty() ? fs::current_path() : fs::path(project));
+  const auto found = find_project(project_start(project));
   PluginPaths paths;
   paths.explicit_files_or_folders.assign(plugins.begin(), plugins.end());
   if (found) paths.project = found->plugin_folder();
-  return Catalogue::load(paths, found ? found->cache_folder() : user_cache_folder());
+  auto loaded = Catalogue::load(paths, found ? found->cache_folder() : user_cache_folder());
+  tell_disabled(*loaded);
+  return loaded;
 }
 
 void StudyOptions::declare_study(CLI::App& command) {
@@ -77,7 +109,16 @@ PreparedStudy StudyOptions::prepare(const Project& in_project) const {
   for (const std::string& plugin : plugins) request.plugins.push_back(fs::absolute(plugin));
   if (workers > 0) request.workers = workers;
   request.trust_versions = trust_versions;
+  request.look_at_plugins = tell_disabled;
   return prepare_study(request, in_project);
+}
+
+void tell_disabled(const Catalogue& catalogue) {
+  for (const PluginInfo& plugin : catalogue.plugins()) {
+    if (plugin.origin != "explicit" || plugin.disabled.empty()) continue;
+    say_error("colonnade: plugin {} ({}) is disabled: {}\n", plugin.name, plugin.file.string(),
+              plugin.disabled.substr(0, plugin.disabled.find('\n')));
+  }
 }
 
 std::unique_ptr<Catalogue> catalogue_for(const Project& project, const RunRecord& run,
@@ -90,7 +131,9 @@ std::unique_ptr<Catalogue> catalogue_for(const Project& project, const RunRecord
   }
   if (!run.history.study_folder.empty()) paths.study = run.history.study_folder / "plugins";
   paths.project = project.plugin_folder();
-  return Catalogue::load(paths, project.cache_folder(), run.lock.value("trust_versions", false));
+  auto loaded = Catalogue::load(paths, project.cache_folder(), run.lock.value("trust_versions", false));
+  tell_disabled(*loaded);
+  return loaded;
 }
 
 }  // namespace colonnade::host

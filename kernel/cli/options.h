@@ -13,6 +13,12 @@
 
 namespace colonnade::host {
 
+// A project, and the temporary folder that it is if there was none.
+struct FoundProject {
+  Project project;
+  std::shared_ptr<const void> temporary;  // removed with the last copy
+};
+
 // Options that several commands share. They outlive parsing because the actions hold them.
 struct CommonOptions {
   std::string project;
@@ -25,6 +31,9 @@ struct CommonOptions {
 
   Project find_or_create() const;  // from --project, else the working folder upwards
   Project find() const;            // Error(usage) where there is none
+  // Of a run that may be given as a folder: where no project is around, the one that the folder lies in, or else an
+  // empty one that goes with the object.
+  FoundProject find_for_run(const std::string& run) const;
   // For commands that do not need a project: caches lie in the user's folder where there is none.
   std::unique_ptr<Catalogue> catalogue() const;
 };
@@ -39,6 +48,9 @@ struct StudyOptions : CommonOptions {
   void declare_study(CLI::App& command);
   PreparedStudy prepare(const Project& in_project) const;
 };
+
+// To stderr: plugins that were asked for by path and cannot be used, with the reason.
+void tell_disabled(const Catalogue& catalogue);
 
 // The catalogue that a run's plugins are found in: those that it was given, as far as they are still there, after
 // `plugins`.

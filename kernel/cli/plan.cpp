@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <set>
@@ -61,6 +62,7 @@ struct Plan {
   int found = 0;
   Total seconds, bytes;  // of all that are not found
   int workers = 1;
+  std::string advice;  // how to come to know more
 };
 
 void add_share(Plan& plan, const std::string& arm, const std::vector<NodeRef>& targets,
@@ -91,6 +93,14 @@ void add_first_steps(PreparedStudy& prepared, Plan& plan, std::map<std::string, 
       for (const MetricRef& file : step.files) targets[arms[arm].name].push_back(file.from.node);
     }
   }
+}
+
+// Nobody is told to run what they are planning.
+std::string advice(const Settings& settings, const std::string& profile) {
+  constexpr const char* pilot = "pilot";
+  const auto& profiles = settings.profiles;
+  const bool has_pilot = std::find(profiles.begin(), profiles.end(), pilot) != profiles.end();
+  return has_pilot && profile != pilot ? fmt::format("; run it with --profile {} first", pilot) : "";
 }
 
 Plan make_plan(PreparedStudy& prepared) {
@@ -181,7 +191,7 @@ void print_plan(const Plan& plan) {
   say("time: {} of computing{}; {} workers share it\n", seconds_text(plan.seconds, open), range_text(plan.seconds),
       plan.workers);
   say("disk: {}\n", bytes_text(plan.bytes, open));
-  if (plan.seconds.unknown) say("what is unknown has not been computed on this machine yet; run the pilot first\n");
+  if (plan.seconds.unknown) say("what is unknown has not been computed on this machine yet{}\n", plan.advice);
   for (const std::string& arm : plan.adaptive)
     say("arm {} goes on depending on values; only its first step is counted\n", arm);
 }
@@ -224,7 +234,8 @@ void print_plan_json(const Plan& plan) {
 
 int plan(const StudyOptions& options) {
   PreparedStudy prepared = options.prepare(options.find_or_create());
-  const Plan made = make_plan(prepared);
+  Plan made = make_plan(prepared);
+  made.advice = advice(prepared.settings, options.profile);
   if (options.json) {
     print_plan_json(made);
   } else {

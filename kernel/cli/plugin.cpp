@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <memory>
 
 #include "colonnade/error.h"
@@ -11,8 +12,6 @@
 
 namespace colonnade::host {
 namespace {
-
-constexpr std::size_t most_reason_text = 100;
 
 struct PluginOptions : CommonOptions {
   std::string name;
@@ -47,10 +46,11 @@ int list_plugins(const CommonOptions& options) {
   }
   ScreenTable table({"plugin", "version", "from", "ops", "state"});
   for (const PluginInfo& plugin : catalogue->plugins()) {
-    const std::string reason = plugin.disabled.substr(0, plugin.disabled.find('\n'));
-    table.add({plugin.name, plugin.stamp.version, plugin.origin, std::to_string(plugin.ops.size()),
-               plugin.disabled.empty() ? (plugin.shadowed.empty() ? "ok" : "ok, shadows others")
-                                       : "disabled: " + short_text(reason, most_reason_text)});
+    std::string reason = plugin.disabled;
+    std::replace(reason.begin(), reason.end(), '\n', ' ');
+    table.add(
+        {plugin.name, plugin.stamp.version, plugin.origin, std::to_string(plugin.ops.size()),
+         plugin.disabled.empty() ? (plugin.shadowed.empty() ? "ok" : "ok, shadows others") : "disabled: " + reason});
   }
   say("{}", table.empty() ? "no plugins were found\n" : table.text());
   return 0;
@@ -71,9 +71,14 @@ int plugin_info(const PluginOptions& options) {
     return 0;
   }
   const Stamp& stamp = plugin->stamp;
-  say("{} {}\nfile      {} ({})\nhash      {}\nbuilt     {}, C++ {}, SDK ABI {}, LibTorch {}\n", plugin->name,
-      stamp.version, plugin->file.string(), plugin->origin, plugin->binary.hex(), stamp.compiler, stamp.standard,
-      stamp.abi, stamp.torch);
+  if (stamp.name.empty()) {
+    say("{}\nfile      {} ({})\nstamp     none that can be read\n", plugin->name, plugin->file.string(),
+        plugin->origin);
+  } else {
+    say("{} {}\nfile      {} ({})\nhash      {}\nbuilt     {}, C++ {}, SDK ABI {}, LibTorch {}\n", plugin->name,
+        stamp.version, plugin->file.string(), plugin->origin, plugin->binary.hex(), stamp.compiler, stamp.standard,
+        stamp.abi, stamp.torch);
+  }
   if (!stamp.requires_plugins.empty()) say("requires  {}\n", fmt::join(stamp.requires_plugins, ", "));
   if (!stamp.extends_plugins.empty()) say("extends   {}\n", fmt::join(stamp.extends_plugins, ", "));
   for (const auto& file : plugin->shadowed) say("shadows   {}\n", file.string());

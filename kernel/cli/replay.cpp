@@ -54,11 +54,16 @@ void print_findings(const RunRecord& run, const ReplayFindings& findings) {
     say("first to diverge: {} ({}), written at {}: {}\n", first->node->short_name(), first->node->op,
         first->node->where, detail_of(*first));
   }
+  for (const ReportDifference& file : findings.report.differences) say("report: {}\n", file.text);
+  if (!findings.report.skipped.empty()) say("report: its files were not compared: {}\n", findings.report.skipped);
   if (findings.agrees()) say("replayed: every value that can be compared came out as recorded\n");
 }
 
 void print_findings_json(const RunRecord& run, const ReplayFindings& findings) {
-  Json changes = Json::array(), damage = Json::array(), nodes = Json::array();
+  Json changes = Json::array(), damage = Json::array(), nodes = Json::array(), files = Json::array();
+  for (const ReportDifference& file : findings.report.differences) {
+    files.push_back({{"file", file.file}, {"line", file.line}, {"text", file.text}});
+  }
   for (const Change& change : findings.changes) changes.push_back({{"part", change.part}, {"text", change.text}});
   for (const Damage& d : findings.damage) {
     damage.push_back({{"node", d.node->structure.hex()}, {"field", d.field}, {"tensor", d.tensor}, {"text", d.text}});
@@ -82,11 +87,13 @@ void print_findings_json(const RunRecord& run, const ReplayFindings& findings) {
        {"damage", damage},
        {"nodes", nodes},
        {"first_diverged", findings.first_diverged ? Json(findings.first_diverged->node->structure.hex()) : Json()},
+       {"report", {{"differences", files}, {"skipped", findings.report.skipped}}},
        {"agrees", findings.agrees()}});
 }
 
 int replay(const ReplayCommandOptions& options) {
-  const Project project = options.find();
+  const FoundProject found = options.find_for_run(options.run);
+  const Project& project = found.project;
   const RunRecord run = read_run(resolve_run(project.runs_folder(), options.run));
   const auto catalogue = catalogue_for(project, run, options.plugins);
   const auto progress = ProgressDisplay::create(progress_options(stderr));
@@ -110,7 +117,8 @@ void add_replay_command(Commands& commands) {
   const auto options = std::make_shared<ReplayCommandOptions>();
   CLI::App& command = commands.add(
       "replay",
-      "Evaluate a run again in an empty store and compare every value with the recorded one (exit 1 if any diverges)",
+      "Evaluate a run again in an empty store and compare every value with the recorded one, and its report's files "
+      "with what the values give (exit 1 if any differs)",
       "colonnade replay last --arm all", [options] { return replay(*options); });
   command.add_option("run", options->run, "A run: its name, id, folder, its study's name, or 'last'")->required();
   command.add_option("--arm", options->arm, "Only what this arm needs");

@@ -136,7 +136,8 @@ void show_run(const RunRecord& run, Store& store) {
 }
 
 int show(const ShowOptions& options) {
-  const Project project = options.find();
+  const FoundProject found = options.find_for_run(options.run);
+  const Project& project = found.project;
   const RunRecord run = read_run(resolve_run(project.runs_folder(), options.run));
   const auto store = Store::open(project.store_folder(), Store::Role::reader);
   if (!options.node.empty()) {

@@ -40,8 +40,9 @@ class Discovery {
     plugin.origin = origin;
   }
 
-  void add_folder(const std::filesystem::path& folder, const char* origin) {
-    if (folder.empty()) return;
+  // False if it holds no plugin.
+  bool add_folder(const std::filesystem::path& folder, const char* origin) {
+    if (folder.empty()) return false;
     std::vector<std::filesystem::path> files;
     std::error_code error;
     for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
@@ -49,11 +50,17 @@ class Discovery {
     }
     std::sort(files.begin(), files.end());
     for (const std::filesystem::path& file : files) add_file(file, origin);
+    return !files.empty();
   }
 
   void add_explicit(const std::filesystem::path& path) {
     std::error_code error;
-    if (std::filesystem::is_directory(path, error)) return add_folder(path, "explicit");
+    if (std::filesystem::is_directory(path, error)) {
+      if (add_folder(path, "explicit")) return;
+      throw Error(ErrorKind::usage, fmt::format("plugin {}: no plugin file in this folder; a plugin's file is called "
+                                                "NAME{}",
+                                                path.string(), suffix));
+    }
     if (!std::filesystem::exists(path, error)) {
       throw Error(ErrorKind::usage, fmt::format("plugin {}: there is no such file or folder", path.string()));
     }

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <set>
 
 #include "colonnade/error.h"
@@ -72,6 +73,23 @@ class ChangeFinder {
     }
   }
 
+  // Code as the lock has it, which is known where the store has no traces.
+  void look_at_code(const std::string& plugin, const Json& recorded) {
+    Json now;
+    try {
+      now = sources_.code(plugin);
+    } catch (const Error& error) {
+      return add("code." + plugin, absent_plugin(plugin, recorded.value(plugin, Json()), error.what()));
+    }
+    for (const auto& [name, code] : now.items()) {
+      if (!recorded.contains(name) || recorded.at(name) == code) continue;
+      const std::string part = "code." + name;
+      add(part, describe({part, recorded.at(name), code}, {}));
+    }
+  }
+
+  bool is_absent(const std::string& plugin) const { return absent_.count(plugin) > 0; }
+
   void add(const std::string& part, const std::string& text) {
     if (seen_.insert(text).second) changes_.push_back({part, text});
   }
@@ -79,11 +97,23 @@ class ChangeFinder {
   std::vector<Change> take() { return std::move(changes_); }
 
  private:
+  std::string absent_plugin(const std::string& plugin, const Json& code, const std::string& why) {
+    absent_.insert(plugin);
+    std::string gone;
+    std::error_code error;
+    for (const std::filesystem::path& file : run_.history.plugins) {
+      if (!std::filesystem::exists(file, error)) gone += fmt::format("; the run's --plugin {} is gone", file.string());
+    }
+    return fmt::format(
+        "plugin '{}', whose code was {} in the run, cannot be used here: {}{}; give its file with --plugin", plugin,
+        shortened(code), why, gone);
+  }
+
   const RunRecord& run_;
   const Store& store_;
   const NumericEnvironment& environment_;
   const KeySources& sources_;
-  std::set<std::string> seen_;
+  std::set<std::string> seen_, absent_;
   std::vector<Change> changes_;
 };
 
@@ -105,8 +135,12 @@ std::vector<Change> find_changes(const RunRecord& run, const std::vector<const N
     finder.add("cpu",
                fmt::format("this is another processor: '{}' in the run, '{}' now", run.history.cpu, cpu_model()));
   }
+  Json code = run.lock.value("code", Json::object());
+  for (const auto& [plugin, part] : run.history.code) code.update(part);
+  for (const NodeRecord* record : order) finder.look_at_code(record->plugin(), code);
   for (const NodeRecord* record : order) {
     const auto missing = graph.missing.find(record);
+    if (finder.is_absent(record->plugin())) continue;
     if (missing != graph.missing.end()) {
       finder.add("op", fmt::format("{}: {}", record->short_name(), missing->second));
     } else {

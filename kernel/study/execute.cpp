@@ -159,7 +159,7 @@ RunOutcome execute_study(PreparedStudy& prepared, const DisplayFactory& make_dis
 
 std::string write_run_report(const RunRecord& run, Store& store, const Catalogue& catalogue, bool draw_plots) {
   const StudyResults results =
-      collect_results(run.history, run.lock, run.folder.id(), store, catalogue, stored_fields(store));
+      collect_results(run.history, run.lock, lock_id(run.lock), store, catalogue, stored_fields(store));
   return write_report(results, run.folder.path, draw_plots);
 }
 

@@ -101,6 +101,13 @@ Json sources_of(const StudyDescription& description, const Settings& settings) {
   return list;
 }
 
+Json parse_lock(const fs::path& file) {
+  const auto text = read_file_if_there(file);
+  if (!text)
+    throw Error(ErrorKind::environment, fmt::format("{}: cannot be read; every run has a lock", file.string()));
+  return Json::parse(*text, nullptr, false);
+}
+
 // Text that is not UTF-8 cannot stand in JSON; it is replaced where it occurs, and its hash tells it apart.
 std::string dump(const Json& document) {
   return document.dump(1, ' ', false, Json::error_handler_t::replace);
@@ -166,11 +173,21 @@ std::string lock_text(const Json& document) {
   return dump(document) + "\n";
 }
 
+Json read_lock_of_renamed(const fs::path& file) {
+  Json document = parse_lock(file);
+  try {
+    for (const Json& source : document.at("study").at("sources")) {
+      const bool whole = hash_bytes(source.at("text").get_ref<const std::string&>()).hex() == source.at("hash");
+      if (!whole) throw Error(ErrorKind::input, "a source has been changed");
+    }
+  } catch (const std::exception& error) {
+    throw Error(ErrorKind::environment, fmt::format("{}: damaged: {}", file.string(), error.what()));
+  }
+  return document;
+}
+
 Json read_lock(const fs::path& file, const std::string& id) {
-  const auto text = read_file_if_there(file);
-  if (!text)
-    throw Error(ErrorKind::environment, fmt::format("{}: cannot be read; every run has a lock", file.string()));
-  Json document = Json::parse(*text, nullptr, false);
+  Json document = parse_lock(file);
   if (!document.is_object() || lock_id(document) != id) {
     throw Error(ErrorKind::environment,
                 fmt::format("{}: damaged: it is not the lock that the run's name stands for; running the study again "

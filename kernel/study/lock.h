@@ -36,6 +36,8 @@ std::string lock_text(const Json& document);  // of lock.json
 
 // Error(environment) naming the file if it is absent, damaged, or not the lock that `id` names.
 Json read_lock(const std::filesystem::path& file, const std::string& id);
+// The same of a folder whose name says no id any more: its sources have to be what their hashes say.
+Json read_lock_of_renamed(const std::filesystem::path& file);
 
 // The name of a study's source in its lock and its run: relative to the study's folder, or "scripts/NAME" from
 // elsewhere.

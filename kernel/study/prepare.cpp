@@ -22,11 +22,12 @@ PreparedStudy prepare_study(const StudyRequest& request, const Project& project)
   paths.study = prepared.settings.study_folder / "plugins";
   paths.project = project.plugin_folder();
   prepared.catalogue = Catalogue::load(paths, project.cache_folder(), request.trust_versions);
+  if (request.look_at_plugins) request.look_at_plugins(*prepared.catalogue);
 
   const CudaSupport cuda = find_cuda(*prepared.catalogue);
   const auto origin = prepared.settings.origin.find("device");
-  prepared.host.device = resolve_device(prepared.host.device,
-                                        origin == prepared.settings.origin.end() ? "" : origin->second, cuda);
+  prepared.host.device =
+      resolve_device(prepared.host.device, origin == prepared.settings.origin.end() ? "" : origin->second, cuda);
   prepared.environment = numeric_environment(prepared.host.device, prepared.host.threads, prepared.host.simd);
   prepared.study = LoadedStudy::load(request.study, prepared.settings, *prepared.catalogue);
   check_devices(prepared.study->description(), cuda);

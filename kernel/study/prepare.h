@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -25,6 +26,7 @@ struct StudyRequest {
   std::vector<std::filesystem::path> plugins;  // explicit plugin files or folders
   std::optional<int> workers;
   bool trust_versions = false;
+  std::function<void(const Catalogue&)> look_at_plugins;  // before the study is read; may be empty
 };
 
 // A study ready to be planned or run. Nothing has been evaluated.

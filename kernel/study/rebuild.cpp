@@ -9,7 +9,7 @@ namespace {
 
 NodeRef rebuild(const RunHistory& history, const NodeRecord& record, const RebuiltGraph& graph,
                 const Catalogue& catalogue, NodeFactory& factory) {
-  const OpSchema& schema = catalogue.resolve_op(record.op, record.short_name());
+  const OpSchema& schema = catalogue.resolve_op(record.op, "");
   std::vector<NodeInput> inputs;
   for (const NodeRecord::Input& input : record.inputs) {
     const NodeRecord* from = history.find(input.node);

@@ -155,10 +155,19 @@ const TrialRecord* RunHistory::find_trial(const std::string& arm, std::uint64_t 
 }
 
 RunRecord read_run(const RunFolder& folder) {
-  RunRecord run{folder, read_lock(folder.lock(), folder.id()), {}, RunState::incomplete, {}};
+  const bool renamed = !is_run_name(folder.name());
+  RunRecord run{folder,
+                renamed ? read_lock_of_renamed(folder.lock()) : read_lock(folder.lock(), folder.id()),
+                {},
+                RunState::incomplete,
+                {}};
   JournalContents contents = read_journal(folder.journal());
   run.damage = std::move(contents.damage);
   for (const Json& event : contents.events) run.history.apply(event);
+  if (renamed) {
+    const std::string name = run_name(run.lock.at("study").at("name"), run.history.started, lock_id(run.lock));
+    run.damage.push_back(fmt::format("the run's folder was renamed to '{}'; its name was '{}'", folder.name(), name));
+  }
   if (run.history.finished) run.state = RunState::finished;
   if (is_live(folder.journal())) run.state = RunState::running;
   return run;

@@ -37,6 +37,7 @@ struct NodeRecord {
   Hash origin;          // of the failure
 
   std::string op_name() const { return op.substr(op.find('/') + 1); }
+  std::string plugin() const { return op.substr(0, op.find('/')); }
   std::string short_name() const;
 };
 

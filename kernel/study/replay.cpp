@@ -65,9 +65,10 @@ std::string_view verdict_name(Verdict verdict) {
 }
 
 bool ReplayFindings::agrees() const {
-  return damage.empty() && count(Verdict::diverged) + count(Verdict::inherited) + count(Verdict::failed) +
-                                   count(Verdict::not_evaluated) ==
-                               0;
+  return damage.empty() && report.differences.empty() &&
+         count(Verdict::diverged) + count(Verdict::inherited) + count(Verdict::failed) +
+                 count(Verdict::not_evaluated) ==
+             0;
 }
 
 int ReplayFindings::count(Verdict verdict) const {
@@ -102,6 +103,11 @@ ReplayFindings replay_run(const RunRecord& run, const Project& project, const Ca
     before = std::move(store);
   }
   findings.nodes = replayer.verdicts();
+  RunHistory evaluated = run.history;
+  for (NodeRecord& node : evaluated.nodes) node.key = replayer.key_of(node.structure);
+  std::vector<ValueSource> values = {{&run.history, recorded.get()}};
+  if (before) values.emplace_back(&evaluated, before.get());
+  findings.report = check_report(run, values, catalogue);
   for (const NodeVerdict& node : findings.nodes) {
     const bool own = node.verdict == Verdict::diverged || node.verdict == Verdict::failed;
     if (own && !findings.first_diverged) findings.first_diverged = &node;

@@ -6,6 +6,7 @@
 #include "kernel/evaluate/progress.h"
 #include "kernel/store/project.h"
 #include "kernel/study/changes.h"
+#include "kernel/study/check_report.h"
 #include "kernel/study/compare_fields.h"
 
 namespace colonnade::host {
@@ -41,7 +42,9 @@ struct ReplayFindings {
   std::vector<Damage> damage;
   std::vector<NodeVerdict> nodes;               // inputs before users
   const NodeVerdict* first_diverged = nullptr;  // into `nodes`
-  bool agrees() const;                          // nothing diverged, failed, was damaged or could not be evaluated
+  ReportCheck report;                           // the report's files, rendered again
+  bool agrees()
+      const;  // nothing diverged, failed, was damaged or could not be evaluated, and the report is the values'
 
   int count(Verdict verdict) const;
 };

@@ -223,6 +223,12 @@ void Replayer::on_tick() {
   if (progress_) progress_->on_tick();
 }
 
+Hash Replayer::key_of(const Hash& structure) const {
+  const auto record = by_structure_.find(structure);
+  const auto judged = record == by_structure_.end() ? judged_.end() : judged_.find(record->second);
+  return judged == judged_.end() ? Hash() : judged->second.key;
+}
+
 std::vector<NodeVerdict> Replayer::verdicts() const {
   std::vector<NodeVerdict> verdicts;
   for (const NodeRecord* record : order_) {

@@ -23,6 +23,7 @@ class Replayer : public EvaluationObserver {
   // False if there was nothing that it could evaluate. `before`: the last pass's store.
   bool pass(Store& store, Store* before);
   std::vector<NodeVerdict> verdicts() const;
+  Hash key_of(const Hash& structure) const;  // in the last store; of no value where it was not evaluated
 
   void on_found(const NodeRef& node, const NodeResult& result) override;
   void on_started(const NodeRef& node, const Hash& key, int worker) override;

@@ -21,10 +21,9 @@ constexpr std::size_t id_digits = 8;
 constexpr std::size_t date_digits = 10;
 constexpr std::size_t shortest_name = id_digits + 1 + date_digits + 1;  // before them the study's name
 
-std::string today() {
-  const std::time_t now = std::time(nullptr);
+std::string day_of(std::time_t time) {
   std::tm parts{};
-  ::localtime_r(&now, &parts);
+  ::localtime_r(&time, &parts);
   return fmt::format("{:04}-{:02}-{:02}", parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday);
 }
 
@@ -43,11 +42,6 @@ bool is_hexadecimal(const std::string& text) {
   return text.find_first_not_of("0123456789abcdef") == std::string::npos;
 }
 
-bool is_run_name(const std::string& name) {
-  return name.size() > shortest_name && name[name.size() - id_digits - 1] == '-' &&
-         is_hexadecimal(name.substr(name.size() - id_digits));
-}
-
 std::string study_of(const RunFolder& run) {
   return run.name().substr(0, run.name().size() - shortest_name);
 }
@@ -61,6 +55,15 @@ bool write_if_different(const fs::path& file, const std::string& text) {
 }
 
 }  // namespace
+
+bool is_run_name(const std::string& name) {
+  return name.size() > shortest_name && name[name.size() - id_digits - 1] == '-' &&
+         is_hexadecimal(name.substr(name.size() - id_digits));
+}
+
+std::string run_name(const std::string& study, std::int64_t made, const std::string& lock_id) {
+  return fmt::format("{}-{}-{}", as_folder_name(study), day_of(made), lock_id);
+}
 
 std::string RunFolder::id() const {
   const std::string folder = name();
@@ -99,7 +102,7 @@ std::optional<RunFolder> find_run(const fs::path& runs, const std::string& lock_
 
 RunFolder find_or_make_run(const fs::path& runs, const std::string& study_name, const std::string& lock_id) {
   if (auto run = find_run(runs, lock_id)) return *run;
-  RunFolder run{runs / fmt::format("{}-{}-{}", as_folder_name(study_name), today(), lock_id)};
+  RunFolder run{runs / run_name(study_name, std::time(nullptr), lock_id)};
   make_folder(run.path);
   return run;
 }

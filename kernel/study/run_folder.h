@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -20,6 +21,11 @@ struct RunFolder {
   std::filesystem::path study() const { return path / "study"; }
   std::filesystem::path logs() const { return path / "logs"; }
 };
+
+// STUDY-DATE-ID: the name of the folder that a run of this lock gets, made at that time (Unix seconds); and whether a
+// name could be one.
+std::string run_name(const std::string& study, std::int64_t made, const std::string& lock_id);
+bool is_run_name(const std::string& name);
 
 // The run of this lock, if there is one.
 std::optional<RunFolder> find_run(const std::filesystem::path& runs, const std::string& lock_id);
