@@ -1,3 +1,6 @@
+#include <ATen/Functions.h>
+#include <ATen/core/grad_mode.h>
+
 #include "budget.h"
 #include "colonnade/error.h"
 #include "ops.h"
@@ -31,6 +34,19 @@ BudgetOptions budget_options(const OpContext& context) {
   return options;
 }
 
+// What an earlier mask dropped can have no say: it starts as surely dropped, so that the budget counts it in first.
+void drop_what_is_dropped(const Model& model) {
+  at::NoGradGuard guard;
+  constexpr double surely = -30;  // of a logit: sigma is 1e-13
+  for (MaskAdapter* mask : masks_of(model)) {
+    const SiteWeight& weight = model.weight(mask->site().name);
+    if (!weight.has_mask()) continue;
+    Tensor kept = pool(*mask, weight.mask.reshape({mask->site().rows(), mask->site().columns()}));
+    Tensor gone = at::logical_and(kept == 0, mask->governed() > 0);
+    mask->logits() = mask->logits().masked_fill(gone, surely);
+  }
+}
+
 }  // namespace
 
 Value attach_masks(OpContext& context) {
@@ -48,6 +64,7 @@ Value attach_masks(OpContext& context) {
   for (const SelectedSite& site : selection) {
     model.attach(site.name, make_mask(model.site(site.name), site, options, initial, model.dtype(), context.random()));
   }
+  drop_what_is_dropped(model);
   decide(masks_of(model), budget.threshold, budget.target_sparsity);
   model.add_hook(make_budget(budget));
   Value value;

@@ -32,7 +32,19 @@ double mean_probability(MaskAdapter& mask) {
   return 1 - soft_sparsity({&mask});
 }
 
-Table report_of(const std::vector<MaskAdapter*>& masks, const std::map<std::string, double>& losses) {
+// Of the elements that a mask may drop, those that it or an earlier one did.
+double dropped_elements(MaskAdapter& mask, const Model& hardened) {
+  const SiteSpec& site = mask.site();
+  const Tensor kept = hardened.weight(site.name).mask.reshape({site.rows(), site.columns()});
+  return at::logical_and(mask.active_elements(), kept.logical_not()).sum().item<double>();
+}
+
+double elements_of(MaskAdapter& mask) {
+  return mask.governed().sum().item<double>();
+}
+
+Table report_of(const std::vector<MaskAdapter*>& masks, const Model& hardened,
+                const std::map<std::string, double>& losses) {
   Table table;
   table.add_column("site", "text");
   table.add_column("layer", "integer");
@@ -44,8 +56,9 @@ Table report_of(const std::vector<MaskAdapter*>& masks, const std::map<std::stri
   for (MaskAdapter* mask : masks) {
     const SiteSpec& site = mask->site();
     const auto loss = losses.find(site.name);
-    table.add_row({site.name, site.layer, mask->governed().sum().item<std::int64_t>(), hard_sparsity({mask}),
-                   soft_sparsity({mask}), mean_probability(*mask), loss == losses.end() ? Json() : Json(loss->second)});
+    table.add_row({site.name, site.layer, mask->governed().sum().item<std::int64_t>(),
+                   dropped_elements(*mask, hardened) / elements_of(*mask), soft_sparsity({mask}),
+                   mean_probability(*mask), loss == losses.end() ? Json() : Json(loss->second)});
   }
   return table;
 }
@@ -63,11 +76,11 @@ Value harden_masks(OpContext& context) {
   if (masks.empty()) throw Error(ErrorKind::input, "the model has no learned mask to harden; attach some with `mask`");
   std::vector<std::string> names;
   std::vector<SelectedSite> sites;
-  double elements = 0;
+  double elements = 0, dropped = 0;
   for (MaskAdapter* mask : masks) {
     names.push_back(mask->site().name);
     sites.push_back(masked_rows(*mask));
-    elements += mask->governed().sum().item<double>();
+    elements += elements_of(*mask);
   }
   Model dense = source.mutable_copy(names);
   for (const std::string& name : names) dense.detach(name, mask_adapter);
@@ -75,6 +88,7 @@ Value harden_masks(OpContext& context) {
   for (MaskAdapter* mask : masks) {
     apply_mask(model.writable(mask->site().name), mask->hard_mask());
     model.detach(mask->site().name, mask_adapter);
+    dropped += dropped_elements(*mask, model);
   }
   model.remove_hooks("mask/budget");
 
@@ -87,8 +101,8 @@ Value harden_masks(OpContext& context) {
     for (const Batch& batch : batches) gap.n += batch.at("targets").numel();
   }
   Value value;
-  value.fields["report"] = to_field(report_of(masks, losses));
-  value.fields["sparsity"] = to_field(share(hard_sparsity(masks), elements, Better::higher));
+  value.fields["report"] = to_field(report_of(masks, model, losses));
+  value.fields["sparsity"] = to_field(share(dropped / elements, elements, Better::higher));
   value.fields["soft_sparsity"] = to_field(share(soft_sparsity(masks), elements, Better::higher));
   value.fields["gap"] = to_field(gap);
   value.fields["model"] = model.to_field();

@@ -96,6 +96,27 @@ TEST_CASE("hardening keeps what evaluation computes and leaves nothing learned b
   }
 }
 
+TEST_CASE("a second mask counts in what the first one dropped") {
+  register_all();
+  const Json sites = {{"sites", "*.in_proj,*.x_proj#B"}, {"sparsity", 0.4}};
+  const Model first = Model::from_field(run("mask/fixed", sites, small::make(), false).at("model"));
+  for (const double target : {0.2, 0.4, 0.7}) {
+    const Json params = {{"sites", "*.in_proj,*.x_proj#B"}, {"target_sparsity", target}};
+    const Model twice = small::run_model("mask/mask", params, first);
+    const Value value = run("mask/harden", Json::object(), twice, false);
+    const Model hard = Model::from_field(value.at("model"));
+    double dropped = 0, elements = 0;
+    for (MaskAdapter* mask : masks_of(twice)) {
+      Tensor kept = hard.weight(mask->site().name).mask;
+      dropped += at::logical_and(mask->active_elements(), kept.logical_not()).sum().item<double>();
+      elements += mask->active_elements().sum().item<double>();
+    }
+    CHECK(dropped / elements == Approx(std::max(target, 0.4)).margin(0.01));
+    CHECK(scalar(value, "sparsity") == Approx(dropped / elements));
+    if (target >= 0.4) CHECK(soft_sparsity(masks_of(twice)) > 0.4);
+  }
+}
+
 TEST_CASE("a mask on named parts leaves the other rows alone") {
   const Model model = masked("*.x_proj#B");
   const Model hard = Model::from_field(run("mask/harden", Json::object(), model, false).at("model"));
