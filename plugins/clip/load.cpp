@@ -228,6 +228,7 @@ Model load_model(const LoadRequest& request) {
     refuse(file.path, "tensor '" + name + "' has no place in a CLIP model of these sizes" +
                           did_you_mean(name, {used.begin(), used.end()}));
   }
+  refuse_overlaps(file);
   return model;
 }
 

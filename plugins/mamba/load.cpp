@@ -204,6 +204,7 @@ Model load_model(const LoadRequest& request) {
   }
   check_head(file, embedding, used);
   require_no_others(file, used);
+  refuse_overlaps(file);
   return model;
 }
 

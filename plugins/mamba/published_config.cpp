@@ -76,10 +76,12 @@ PublishedConfig read_hub(const std::string& path, const Json& document) {
 /// The authors pad the vocabulary to a multiple when they make the embedding.
 void pad_vocabulary(const Json& document, PublishedConfig& out) {
   const Json multiple = document.value("pad_vocab_size_multiple", Json(1));
-  if (!multiple.is_number_integer() || multiple < 1) return;
+  constexpr std::int64_t kMost = std::int64_t{1} << 31;  // more than any vocabulary
+  if (!multiple.is_number_integer() || multiple < 1 || multiple > kMost) return;
   for (PublishedEntry& entry : out.sizes) {
     if (entry.name != "vocabulary") continue;
     const auto step = multiple.get<std::int64_t>();
+    if (entry.value > kMost) return;
     entry.value = (entry.value.get<std::int64_t>() + step - 1) / step * step;
   }
 }
@@ -113,7 +115,12 @@ PublishedConfig read_original(const std::string& path, const Json& document) {
 PublishedConfig read_published_config(const std::string& path) {
   std::ifstream stream(path, std::ios::binary);
   if (!stream) refuse(path, "cannot be opened");
-  const Json document = Json::parse(stream, nullptr, false);
+  constexpr int kDeepest = 64;  // messages quote entries, level by level
+  const auto check = [&](int depth, Json::parse_event_t, Json&) {
+    if (depth > kDeepest) refuse(path, "is nested more than " + std::to_string(kDeepest) + " deep");
+    return true;
+  };
+  const Json document = Json::parse(stream, check, false);
   if (!document.is_object()) refuse(path, "is not a JSON object");
   if (document.contains("n_layer") && document.contains("d_model")) return read_original(path, document);
   return read_hub(path, document);

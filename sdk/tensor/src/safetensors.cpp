@@ -2,10 +2,12 @@
 
 #include <ATen/Functions.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <fstream>
 #include <limits>
+#include <set>
 
 #include "colonnade/error.h"
 #include "colonnade/json.h"
@@ -20,6 +22,8 @@ constexpr std::uint64_t kLengthBytes = 8;
 /// The format's own limit for a header.
 constexpr std::uint64_t kLongestHeader = 100'000'000;
 constexpr std::size_t kMostDimensions = 16;
+/// Tensors hold lists, metadata holds texts.
+constexpr int kDeepestHeader = 16;
 
 const std::map<std::string, at::ScalarType>& known_types() {
   static const std::map<std::string, at::ScalarType> types = {
@@ -51,7 +55,15 @@ Json read_header(const std::string& path, std::ifstream& stream, std::uint64_t s
   }
   std::string text(length, '\0');
   if (!stream.read(text.data(), static_cast<std::streamsize>(length))) refuse(path, "its header cannot be read");
-  Json header = Json::parse(text, nullptr, false);
+  std::set<std::string> names;
+  const auto check = [&](int depth, Json::parse_event_t event, Json& parsed) {
+    if (depth > kDeepestHeader) refuse(path, "its header is not a JSON object of tensors: it is nested too deeply");
+    const bool is_name = event == Json::parse_event_t::key && depth == 1;
+    if (is_name && !names.insert(parsed.get<std::string>()).second)
+      refuse(path, "its header names " + parsed.dump() + " twice");
+    return true;
+  };
+  Json header = Json::parse(text, check, false);
   if (!header.is_object()) refuse(path, "its header is not a JSON object");
   data_start = kLengthBytes + length;
   return header;
@@ -139,6 +151,22 @@ SafetensorsFile open_safetensors(const std::string& path) {
     }
   }
   return file;
+}
+
+void refuse_overlaps(const SafetensorsFile& file) {
+  const SafetensorsEntry* last = nullptr;
+  std::string last_name;
+  std::vector<std::pair<std::string, const SafetensorsEntry*>> tensors;
+  for (const auto& [name, entry] : file.tensors) tensors.emplace_back(name, &entry);
+  std::stable_sort(tensors.begin(), tensors.end(),
+                   [](const auto& a, const auto& b) { return a.second->begin < b.second->begin; });
+  for (const auto& [name, entry] : tensors) {
+    if (entry->begin == entry->end) continue;
+    if (last != nullptr && entry->begin < last->end)
+      refuse(file.path, "tensors '" + last_name + "' and '" + name + "' lie on the same bytes: it is damaged");
+    last = entry;
+    last_name = name;
+  }
 }
 
 Tensor read_tensor(const SafetensorsFile& file, const std::string& name) {

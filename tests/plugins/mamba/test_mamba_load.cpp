@@ -11,9 +11,9 @@
 #include <iterator>
 
 #include "colonnade/error.h"
+#include "colonnade/tensor/safetensors.h"
 #include "model_support.h"
 #include "plugins/mamba/load.h"
-#include "colonnade/tensor/safetensors.h"
 
 namespace colonnade::mamba {
 namespace {
@@ -109,6 +109,13 @@ TEST_CASE("hostile headers are refused, not believed") {
              Contains("'a'") && Contains("takes 12"));
   CHECK_THAT(message(safetensors(R"({"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,0]}})")),
              Contains("'a'") && Contains("impossible shape"));
+  CHECK_THAT(message(safetensors(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},
+                                     "a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})",
+                                 "12345678")),
+             Contains("names \"a\" twice"));
+  const std::string deep = std::string(100000, '[') + std::string(100000, ']');
+  CHECK_THAT(message(safetensors("{\"a\":{\"dtype\":" + deep + ",\"shape\":[],\"data_offsets\":[0,0]}}")),
+             Contains("nested too deeply"));
   CHECK_THAT(message(safetensors("{}")), Contains("backbone.embeddings.weight"));
 }
 
@@ -138,6 +145,12 @@ TEST_CASE("a tensor that is missing, misshapen, foreign or not finite is named")
              }),
              Contains("lm_head.weight") && Contains("tied"));
 
+  CHECK_THAT(message([&](Json& header) {
+               header["backbone.layers.0.mixer.D"]["data_offsets"] =
+                   header["backbone.layers.1.mixer.D"]["data_offsets"];
+             }),
+             Contains("'backbone.layers.0.mixer.D' and 'backbone.layers.1.mixer.D' lie on the same bytes"));
+
   std::string bytes = read_file(fixture("published") + "/model.safetensors");
   const float not_a_number = std::nanf("");
   std::memcpy(bytes.data() + bytes.size() - sizeof(float), &not_a_number, sizeof(float));
@@ -162,6 +175,10 @@ TEST_CASE("config.json and parameters must agree with the tensors") {
   CHECK_THAT(message({{"d_model", 24}, {"n_layer", 3}}), Contains("layers = 2") && Contains("'n_layer'"));
   CHECK_THAT(message({{"d_model", 24}, {"n_layer", 2}, {"ssm_cfg", {{"layer", "Mamba2"}}}}), Contains("Mamba2"));
   CHECK_THAT(message(Json::array()), Contains("not a JSON object"));
+  const Json huge = {{"d_model", 24}, {"n_layer", 2}, {"vocab_size", INT64_MAX}, {"pad_vocab_size_multiple", 8}};
+  CHECK_THAT(message(huge), Contains("says 9223372036854775807"));
+  folder.write("config.json", "{\"hidden_size\":" + std::string(100000, '[') + std::string(100000, ']') + "}");
+  CHECK_THAT(message_of(request_for(folder.path())), Contains("config.json: is nested more than 64 deep"));
 
   LoadRequest request = request_for(fixture("published"));
   request.expected = {{"layers", 3}};

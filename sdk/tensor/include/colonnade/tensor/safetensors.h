@@ -26,6 +26,9 @@ struct SafetensorsFile {
 /// Throws Error(input) naming the file, and the tensor where one is to blame.
 SafetensorsFile open_safetensors(const std::string& path);
 
+/// Throws Error(input) naming two tensors that share bytes, which the format forbids.
+void refuse_overlaps(const SafetensorsFile& file);
+
 /// The tensor in memory of its own. Throws Error(input) if the file has none of this name or can no longer be read.
 Tensor read_tensor(const SafetensorsFile& file, const std::string& name);
 
