@@ -1,6 +1,7 @@
 #include "colonnade/run_op.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <exception>
 
 #include "colonnade/registry.h"
@@ -209,6 +210,14 @@ std::string with_op(const std::string& id, const std::string& what) {
   return what.starts_with(prefix) ? what : prefix + what;
 }
 
+// LibTorch ends its messages with the frames of the stack, which say nothing to the user of an op: they go to the log.
+std::string without_frames(const std::string& what) {
+  const auto frames = what.find("\nException raised from ");
+  if (frames == std::string::npos) return what;
+  std::fprintf(stderr, "%s\n", what.c_str());
+  return what.substr(0, frames);
+}
+
 Value evaluate_unguarded(const Evaluation& evaluation) {
   const OpSchema& schema = evaluation.op.schema;
   Json params = complete_params(schema, evaluation.request.params, "");
@@ -228,7 +237,7 @@ Value evaluate(const Evaluation& evaluation) {
   } catch (const Error& error) {
     throw Error(error.kind(), with_op(id, error.what()));
   } catch (const std::exception& error) {
-    throw Error(ErrorKind::op, "op " + id + ": " + error.what());
+    throw Error(ErrorKind::op, "op " + id + ": " + without_frames(error.what()));
   } catch (...) {
     throw Error(ErrorKind::op, "op " + id + ": it threw something that is not a std::exception");
   }
