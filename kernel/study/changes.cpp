@@ -106,7 +106,7 @@ class ChangeFinder {
     }
     return fmt::format(
         "plugin '{}', whose code was {} in the run, cannot be used here: {}{}; give its file with --plugin", plugin,
-        shortened(code), why, gone);
+        in_short(code), why, gone);
   }
 
   const RunRecord& run_;
