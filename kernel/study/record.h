@@ -33,8 +33,8 @@ struct NodeRecord {
   std::map<std::string, Hash> contents;  // field -> content hash
   bool computed = false;                 // by this run
   double seconds = 0;                    // computed: what it cost now; found: what it cost then
-  std::string failure;  // "" unless it failed
-  Hash origin;          // of the failure
+  std::string failure;                   // "" unless it failed
+  Hash origin;                           // of the failure
 
   std::string op_name() const { return op.substr(op.find('/') + 1); }
   std::string plugin() const { return op.substr(0, op.find('/')); }

@@ -28,8 +28,8 @@ struct Settings {
 Settings load_settings(const std::filesystem::path& study, const std::string& profile,
                        const std::vector<std::string>& overrides);
 
-// A metric of an arm: the field (or, for a node as a whole, each of its scalar fields as "name.field"); or a field that is
-// written to a file, whose name then is the file's.
+// A metric of an arm: the field (or, for a node as a whole, each of its scalar fields as "name.field"); or a field that
+// is written to a file, whose name then is the file's.
 struct MetricRef {
   std::string name;
   FieldRef from;
@@ -50,22 +50,22 @@ struct StudyDescription {
   std::string question;  // what is asked, for the report
   std::vector<std::uint64_t> seeds;
   std::vector<Arm> arms;
-  std::vector<MetricRef> shared;  // values the study reports that belong to no arm (a rival, a bound)
-  std::vector<MetricRef> shared_files;  // written for no arm
-  Json figures = Json::array();   // declarations, see lua/declarations.h
-  Json report = Json::object();   // comparisons, effects, targets, sections: likewise
-  Json used_settings = Json::object();                 // what col.setting was asked for, and what it gave
-  std::vector<std::filesystem::path> sources;          // study.lua and what it required, in order of loading
-  bool draws_seed = false;                             // at least one node depends on the trial's seed
+  std::vector<MetricRef> shared;               // values the study reports that belong to no arm (a rival, a bound)
+  std::vector<MetricRef> shared_files;         // written for no arm
+  Json figures = Json::array();                // declarations, see lua/declarations.h
+  Json report = Json::object();                // comparisons, effects, targets, sections: likewise
+  Json used_settings = Json::object();         // what col.setting was asked for, and what it gave
+  std::vector<std::filesystem::path> sources;  // study.lua and what it required, in order of loading
+  bool draws_seed = false;                     // at least one node depends on the trial's seed
 };
 
 // What an adaptive arm wants next.
 struct AdaptiveStep {
-  std::vector<FieldRef> needs;      // bound fields whose values it waits for; empty when it has returned
-  std::vector<MetricRef> metrics;   // when it has returned
+  std::vector<FieldRef> needs;     // bound fields whose values it waits for; empty when it has returned
+  std::vector<MetricRef> metrics;  // when it has returned
   std::vector<MetricRef> files;
   std::optional<FieldRef> output;
-  std::string error;                // the arm failed: complete message with the user's file and line
+  std::string error;  // the arm failed: complete message with the user's file and line
 };
 
 // A study with its living Lua state. Loading evaluates nothing.
@@ -79,7 +79,8 @@ class LoadedStudy {
   virtual NodeFactory& nodes() = 0;
   // Adaptive arms: one coroutine an arm and seed.
   virtual AdaptiveStep start(std::size_t arm, std::uint64_t seed) = 0;
-  // `values` answer the last step's `needs`, in order: documents of records, {"value": ...} of scalars, columns of tables.
+  // `values` answer the last step's `needs`, in order: documents of records, {"value": ...} of scalars, columns of
+  // tables.
   virtual AdaptiveStep resume(std::size_t arm, std::uint64_t seed, const std::vector<Json>& values) = 0;
 };
 
