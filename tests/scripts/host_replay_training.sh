@@ -84,6 +84,7 @@ expect_code 1 host "$project" replay "$first"
 grep -qE "damaged: tensor '[^']+' of field 'model' of train" "$scratch/out" || { cat "$scratch/out" >&2; fail "a damaged tensor is not named"; }
 
 offender() {
+  printf 'checkpoint_seconds = 0\nvisualization = false\n' >"$project/study/study.toml"  # nothing reads the others
   cat >"$project/study/study.lua" <<LUA
 local col = require "colonnade"
 return col.study { name = "offender", arms = { { name = "only", model = col.mamba { d_model = 16, layers = 1 }:$1 {} } } }

@@ -90,6 +90,7 @@ TEST_CASE("asking for the difference where there is no reference names the site 
       return {};
     }
   } context;
+  context.schema_.params.push_back(of_param());
   const Model plain = small::make("f64", 2);
   const Model model = Model::from_field(relative(plain, small::make("f64", 1)).at("model"));
   context.params_ = {{"of", nullptr}};
