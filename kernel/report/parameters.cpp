@@ -19,7 +19,7 @@ std::string short_name(const std::string& op) {
 
 std::string readable_value(const Json& value);
 
-// As Lua writes a recipe: lora { rank = 8 }.
+// As Lua writes a recipe: name { parameter = 8 }.
 std::string recipe_text(const Json& recipe) {
   std::vector<std::string> params;
   const Json given = recipe.value("params", Json::object());
