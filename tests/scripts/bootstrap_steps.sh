@@ -27,7 +27,9 @@ stand_in ctest 'printf "1/2 Test #1: one ... Passed\n50%% tests passed, 1 tests 
 for program in apt-get unzip bible; do stand_in "$program" 'echo "'"$program"' $*" >>'"$scratch"'/calls; echo "E: '"$program"' cannot" >&2; exit 100'; done
 everything_there() {
   rm -rf "$tree/.deps" "$tree/build" "$scratch/missing" "$scratch/calls"
-  mkdir -p "$tree/.deps/libtorch/include/ATen/core" "$tree/.deps/libtorch/lib" "$tree/.deps/text/kjv" "$tree/build/bin"
+  mkdir -p "$tree/.deps/libtorch/include/ATen/core" "$tree/.deps/libtorch/lib" "$tree/.deps/text/kjv" "$tree/build/bin" \
+    "$tree/.deps/pictures/"{emoji,easy-vqa}
+  touch "$tree/.deps/pictures/"{emoji/NotoColorEmoji.ttf,emoji/emoji-test.txt,digits.csv.gz,easy-vqa/answers.txt}
   touch "$tree/.deps/libtorch/include/ATen/core/Tensor.h" "$tree/.deps/libtorch/lib/"{libtorch_cpu,libc10}.so \
     "$tree/.deps/text/kjv/"{1-old,2-new}-testament.txt "$scratch/calls"
   printf '#!/bin/bash\necho "colonnade $*"\n' >"$tree/build/bin/colonnade"
@@ -63,7 +65,7 @@ complains "takes no arguments; found: fast"
 bootstrap 0 run
 [ "$(cat "$scratch/calls")" = "cmake --preset release
 cmake --build $tree/build --parallel $(sed -n 's/^bootstrap: building, \([0-9]*\) .*/\1/p' "$scratch/out")" ] || fail "it called: $(cat "$scratch/calls")"
-for line in 'Debian packages: there' 'LibTorch: there' 'default text: there' 'running studies/quickstart'; do
+for line in 'Debian packages: there' 'LibTorch: there' 'default text: there' 'default pictures: there' 'running studies/quickstart'; do
   grep -qx "bootstrap: $line" "$scratch/out" || fail "it does not say '$line': $(cat "$scratch/out")"
 done
 [ "$(tail -n 1 "$scratch/out")" = 'colonnade run studies/quickstart' ] || fail "the study was not run"
@@ -105,4 +107,11 @@ rm "$tree/.deps/text/kjv/2-new-testament.txt"
 bootstrap 3 build
 grep -q 'the program bible cannot print Gen1:1-Mal4:6' "$scratch/err" || fail "a text that cannot be had: $(cat "$scratch/err")"
 [ ! -e "$tree/.deps/text/kjv/2-new-testament.txt" ] || fail "half a text was left"
+
+# Pictures that cannot be had: there is no network, or the wheel cannot be unpacked.
+everything_there
+rm "$tree/.deps/pictures/digits.csv.gz"
+PIP_RETRIES=0 bootstrap 3 build
+complains 'fetching the digits failed: .* \(all of it: .*/\.deps/pictures\.log\)|cannot unpack the digits of scikit-learn'
+[ ! -e "$tree/.deps/pictures/digits.csv.gz" ] || fail "half the pictures were left"
 echo "bootstrap does what is missing and says what it cannot"
