@@ -3,6 +3,7 @@
 #include <set>
 
 #include "colonnade/error.h"
+#include "colonnade/unicode.h"
 #include "normalise.h"
 #include "vocabulary.h"
 

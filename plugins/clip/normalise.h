@@ -7,9 +7,6 @@
 
 namespace colonnade::clip {
 
-/// The text with every byte that is not part of well-formed UTF-8 replaced by U+FFFD, as many as decoders usually put.
-std::string well_formed(std::string_view text);
-
 /// Canonical composition, runs of white space as one blank, lower case. `text` must be well-formed.
 std::string normalised(std::string_view text);
 

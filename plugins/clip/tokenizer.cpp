@@ -1,10 +1,7 @@
 #include "tokenizer.h"
 
-#include <array>
-#include <queue>
-#include <tuple>
-
 #include "colonnade/error.h"
+#include "colonnade/unicode.h"
 #include "normalise.h"
 
 namespace colonnade::clip {
@@ -17,49 +14,14 @@ constexpr const char* kDataTensor = "vocabulary";
   throw Error(ErrorKind::input, "a tokenizer: " + what);
 }
 
-bool printable(int byte) {
-  return (byte >= '!' && byte <= '~') || (byte >= 0xA1 && byte <= 0xAC) || (byte >= 0xAE && byte <= 0xFF);
-}
-
-std::string two_bytes_or_one(int code) {
-  constexpr int kAscii = 0x80, kLead = 0xC0, kNext = 0x80, kBits = 6, kMask = 0x3F;
-  if (code < kAscii) return std::string(1, static_cast<char>(code));
-  return {static_cast<char>(kLead | (code >> kBits)), static_cast<char>(kNext | (code & kMask))};
-}
-
-/// Printable bytes of Latin-1 stand for themselves, the others, in order, for what follows U+00FF.
-std::array<std::string, kBytes> make_byte_texts() {
-  std::array<std::string, kBytes> texts;
-  int next = kBytes;
-  for (int byte = 0; byte < kBytes; ++byte)
-    texts[static_cast<size_t>(byte)] = two_bytes_or_one(printable(byte) ? byte : next++);
-  return texts;
-}
-
-std::uint64_t pair_key(std::int32_t left, std::int32_t right) {
-  constexpr int kHalf = 32;
-  return static_cast<std::uint64_t>(static_cast<std::uint32_t>(left)) << kHalf | static_cast<std::uint32_t>(right);
-}
-
-/// A word as a list of symbols whose neighbours merge; `next` and `previous` are -1 at the ends.
-struct Symbol {
-  std::int32_t id;
-  int previous, next;
-  bool alive = true;
-};
-
 }  // namespace
-
-const std::string& byte_text(std::uint8_t byte) {
-  static const std::array<std::string, kBytes> texts = make_byte_texts();
-  return texts[byte];
-}
 
 Vocabulary byte_vocabulary() {
   Vocabulary vocabulary;
   for (const bool wanted : {true, false}) {
     for (int byte = 0; byte < kBytes; ++byte) {
-      if (printable(byte) == wanted) vocabulary.tokens.push_back(byte_text(static_cast<std::uint8_t>(byte)));
+      if (is_printable_byte(static_cast<std::uint8_t>(byte)) == wanted)
+        vocabulary.tokens.push_back(byte_text(static_cast<std::uint8_t>(byte)));
     }
   }
   for (int i = 0; i < kBytes; ++i) vocabulary.tokens.push_back(vocabulary.tokens[static_cast<size_t>(i)] + kWordEnd);
@@ -83,9 +45,9 @@ Tokenizer::Tokenizer(Vocabulary vocabulary) : vocabulary_(std::move(vocabulary))
   for (std::size_t rank = 0; rank < vocabulary_.merges.size(); ++rank) {
     const auto& [left, right] = vocabulary_.merges[rank];
     const std::string where = "of merge " + std::to_string(rank + 1);
-    const std::uint64_t key = pair_key(known(left, "the left part " + where), known(right, "the right part " + where));
-    // The last of equal merges holds, as where ranks are a dictionary.
-    merges_[key] = {static_cast<std::int32_t>(rank), known(left + right, "the result " + where)};
+    const std::int32_t first = known(left, "the left part " + where);
+    const std::int32_t second = known(right, "the right part " + where);
+    merges_.add(first, second, known(left + right, "the result " + where));
   }
 }
 
@@ -95,41 +57,13 @@ std::int32_t Tokenizer::id_of(const std::string& token) const {
 }
 
 void Tokenizer::encode_word(const std::string& word, std::vector<std::int32_t>& ids) const {
-  std::vector<Symbol> symbols;
+  std::vector<std::int32_t> symbols;
   for (std::size_t i = 0; i < word.size(); ++i) {
-    const bool last = i + 1 == word.size();
     const std::string& text = byte_text(static_cast<std::uint8_t>(word[i]));
-    const int at = static_cast<int>(i);
-    symbols.push_back({id_of(last ? text + kWordEnd : text), at - 1, last ? -1 : at + 1});
+    symbols.push_back(id_of(i + 1 == word.size() ? text + kWordEnd : text));
   }
-  // Lowest rank first, the leftmost of several; candidates that an earlier merge has changed are passed over.
-  using Candidate = std::tuple<std::int32_t, int, std::int32_t, std::int32_t>;  // rank, place, ids of both
-  std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> queue;
-  const auto consider = [&](int left) {
-    if (left < 0 || symbols[static_cast<size_t>(left)].next < 0) return;
-    const std::int32_t a = symbols[static_cast<size_t>(left)].id;
-    const std::int32_t b = symbols[static_cast<size_t>(symbols[static_cast<size_t>(left)].next)].id;
-    if (const auto found = merges_.find(pair_key(a, b)); found != merges_.end()) {
-      queue.emplace(found->second.rank, left, a, b);
-    }
-  };
-  for (int i = 0; i < static_cast<int>(symbols.size()); ++i) consider(i);
-  while (!queue.empty()) {
-    const auto [rank, place, a, b] = queue.top();
-    queue.pop();
-    Symbol& left = symbols[static_cast<size_t>(place)];
-    if (!left.alive || left.id != a || left.next < 0 || symbols[static_cast<size_t>(left.next)].id != b) continue;
-    Symbol& right = symbols[static_cast<size_t>(left.next)];
-    left.id = merges_.at(pair_key(a, b)).id;
-    right.alive = false;
-    left.next = right.next;
-    if (left.next >= 0) symbols[static_cast<size_t>(left.next)].previous = place;
-    consider(left.previous);
-    consider(place);
-  }
-  for (const Symbol& symbol : symbols) {
-    if (symbol.alive) ids.push_back(symbol.id);
-  }
+  merges_.apply(symbols);
+  ids.insert(ids.end(), symbols.begin(), symbols.end());
 }
 
 void Tokenizer::encode_part(std::string_view text, std::vector<std::int32_t>& ids) const {

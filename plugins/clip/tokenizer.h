@@ -2,13 +2,13 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
+#include "colonnade/byte_pairs.h"
 #include "colonnade/value.h"
 
 namespace colonnade::clip {
@@ -47,17 +47,12 @@ class Tokenizer {
   void encode_word(const std::string& word, std::vector<std::int32_t>& ids) const;
   std::int32_t id_of(const std::string& token) const;
 
-  struct Merged {
-    std::int32_t rank, id;
-  };
   Vocabulary vocabulary_;
   std::unordered_map<std::string, std::int32_t> ids_;
-  std::unordered_map<std::uint64_t, Merged> merges_;  // by the ids of both parts
+  PairMerges merges_;
   std::int32_t start_ = 0, end_ = 0;
 };
 
-/// A byte as the character that stands for it in vocabularies, UTF-8.
-const std::string& byte_text(std::uint8_t byte);
 /// The vocabulary of single bytes: 256 inside words, 256 at their ends, start and end of texts.
 Vocabulary byte_vocabulary();
 

@@ -8,6 +8,7 @@
 #include <map>
 
 #include "colonnade/error.h"
+#include "colonnade/unicode.h"
 #include "plugins/clip/normalise.h"
 #include "plugins/clip/vocabulary.h"
 

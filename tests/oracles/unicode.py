@@ -1,7 +1,7 @@
-"""Writes plugins/clip/unicode_ranges.h: what the reference tokenizer takes for letters, numbers and white space, and what its
-lower case does beyond utf8proc's. Run by hand with `pip install tokenizers==0.23.3`; its output is committed.
+"""Writes sdk/base/src/unicode_ranges.h, what the reference tokenizers take for letters, numbers and white space, and
+plugins/clip/later_lower.h, what their lower case does beyond utf8proc's. Run by hand with `pip install tokenizers==0.23.3`; its output is committed.
 
-    python -P tests/oracles/clip_unicode.py
+    python -P tests/oracles/unicode.py
 
 Unicode grows by version, and libraries carry different ones: asked of the reference itself, one code point at a time.
 """
@@ -10,7 +10,9 @@ import pathlib
 
 from tokenizers import Regex, normalizers, pre_tokenizers
 
-OUTPUT = pathlib.Path(__file__).parents[2] / "plugins" / "clip" / "unicode_ranges.h"
+ROOT = pathlib.Path(__file__).parents[2]
+RANGES = ROOT / "sdk" / "base" / "src" / "unicode_ranges.h"
+LOWER = ROOT / "plugins" / "clip" / "later_lower.h"
 KINDS = {"kLetters": r"\p{L}", "kNumbers": r"\p{N}", "kSpaces": r"\s"}
 # utf8proc 2.8 knows Unicode 15 and maps a code point to one: what came later, and what becomes two.
 FIRST_LATER = {0x130, 0x1C89, 0xA7CB, 0xA7CC, 0xA7CE, 0xA7D2, 0xA7D4, 0xA7DA, 0xA7DC}
@@ -44,23 +46,31 @@ def wrapped(items):
     return "\n".join(lines + [line])
 
 
+def write(path, text):
+    path.write_text("\n".join(text + [""]))
+
+
+def opening(what, namespace, includes):
+    return [f"// Written by tests/oracles/unicode.py: {what}.", "#pragma once", ""] + includes + [f"namespace {namespace} {{", ""]
+
+
 def main():
-    text = ["// Written by tests/oracles/clip_unicode.py: what the reference tokenizer takes characters for.", "#pragma once", ""]
-    text += ["#include <cstdint>", "", "namespace colonnade::clip {", "", "struct CodeRange {", "  char32_t first, last;", "};", ""]
-    text.append("// clang-format off")
+    text = opening("what the reference tokenizers take characters for", "colonnade", ["#include <cstdint>", ""])
+    text += ["struct CodeRange {", "  char32_t first, last;", "};", "", "// clang-format off"]
     for name, pattern in KINDS.items():
         items = [f"{{0x{a:X}, 0x{b:X}}}" for a, b in ranges(pattern)]
         text += [f"inline constexpr CodeRange {name}[] = {{", wrapped(items), "};", ""]
+    write(RANGES, text[:-1] + ["// clang-format on", "", "}  // namespace colonnade"])
+
     lower = normalizers.Lowercase()
-    later = sorted(FIRST_LATER.union(*LATER_BLOCKS))
     items = []
-    for code in later:
+    for code in sorted(FIRST_LATER.union(*LATER_BLOCKS)):
         mapped = [ord(c) for c in lower.normalize_str(chr(code))] + [0]
         items.append(f"{{0x{code:X}, 0x{mapped[0]:X}, 0x{mapped[1]:X}}}")
+    text = opening("what the reference's lower case does beyond utf8proc's", "colonnade::clip", []) + ["// clang-format off"]
     text += ["struct LaterLower {", "  char32_t upper, lower, second;  // 0: no second", "};", ""]
     text += ["inline constexpr LaterLower kLaterLower[] = {", wrapped(items), "};", "// clang-format on", ""]
-    text += ["}  // namespace colonnade::clip", ""]
-    OUTPUT.write_text("\n".join(text))
+    write(LOWER, text + ["}  // namespace colonnade::clip"])
 
 
 if __name__ == "__main__":
