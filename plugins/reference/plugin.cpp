@@ -1,6 +1,7 @@
 #include "colonnade/colonnade.h"
 #include "colonnade/error.h"
 #include "colonnade/tensor/editing.h"
+#include "retention.h"
 
 #include <ATen/Functions.h>
 #include <ATen/core/grad_mode.h>
@@ -45,7 +46,72 @@ Value set_references(OpContext& context) {
   return value;
 }
 
+Table gain_table(const Scalar& compressed, const Scalar& base, const Scalar& tuned, const Retention& found) {
+  Table table;
+  for (const char* name : {"base", "tuned", "compressed", "gain", "gain_error"}) {
+    table.add_column(name, "real", compressed.unit);
+  }
+  table.add_column("paired", "bool");
+  table.add_column("undefined", "text");
+  table.add_row({base.value, tuned.value, compressed.value, found.gain, found.error ? Json(*found.error) : Json(),
+                 found.paired, found.undefined});
+  return table;
+}
+
+Value measure_retention(OpContext& context) {
+  const Scalar compressed = scalar_from(context.input("compressed")), base = scalar_from(context.input("base")),
+               tuned = scalar_from(context.input("tuned"));
+  const Retention found = find_retention(compressed, base, tuned, context.param<double>("least_errors"));
+  if (!found.undefined.empty()) context.log("undefined: " + found.undefined);
+  Value value;
+  value.fields["retention"] = to_field(found.share);
+  value.fields["of_tuned"] = to_field(found.of_tuned);
+  value.fields["gain"] = to_field(gain_table(compressed, base, tuned, found));
+  return value;
+}
+
+Value measure_drift(OpContext& context) {
+  Value value;
+  value.fields["drift"] = to_field(find_drift(scalar_from(context.input("now")), scalar_from(context.input("before"))));
+  return value;
+}
+
+void declare_retention(Registrar& registrar) {
+  constexpr double kLeastErrors = 10;
+  registrar.op("retention")
+      .doc(
+          "How much of what a task gained by tuning a compressed model keeps.\n"
+          "(m_compressed - m_base) / (m_tuned - m_base), one metric on the same data three times: 1 the tuned model, 0 "
+          "the base; the empty difference keeps nothing. Its standard error is of the differences by example, to first "
+          "order, where the metric is a mean of examples, else from the three standard errors as if independent. "
+          "Undefined (NaN, over no sample, with the reason in `gain`) unless the gain exceeds `least_errors` of its "
+          "standard errors. Of a perplexity take the nats: a ratio of exponentials retains nothing in particular. A "
+          "task that was not tuned for has no gain: see `drift`.")
+      .example("local kept = small:zero_shot({ data = test }).top1:retention { base = base_top1, tuned = tuned_top1 }")
+      .input("compressed", "scalar", "the compressed model's metric")
+      .input("base", "scalar", "the same metric before tuning")
+      .input("tuned", "scalar", "the same metric after tuning")
+      .output("retention", "scalar", "the share kept")
+      .output("of_tuned", "scalar", "m_compressed / m_tuned, which the base does not enter")
+      .output("gain", "table", "the metrics, the gain with its standard error, why the share is undefined")
+      .param(real("least_errors", "standard errors that the gain must exceed")
+                 .range(0, std::nullopt)
+                 .fall_back(kLeastErrors))
+      .run(measure_retention);
+  registrar.op("drift")
+      .doc(
+          "How far a metric moved on a task that was not tuned for.\n"
+          "m_now - m_before in the metric's unit, with the error of the differences by example where the metric is a "
+          "mean of examples. Not averaged with retentions: there the empty difference, which moves nothing, would win.")
+      .example("local moved = small:retrieval({ data = other }).text_r1:drift { before = base_r1 }")
+      .input("now", "scalar", "the metric")
+      .input("before", "scalar", "the same metric of what it is compared with")
+      .output("drift", "scalar", "the difference")
+      .run(measure_drift);
+}
+
 void register_plugin(Registrar& registrar) {
+  declare_retention(registrar);
   registrar.op("relative_to")
       .doc(
           "Keeps each weight as a reference plus the difference from it, so that methods work on the difference.\n"
