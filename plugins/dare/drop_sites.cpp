@@ -161,7 +161,7 @@ void recall(SiteDrop& drop, const SiteWeight& weight, const DareOptions& options
 
 std::string rule_name(const DareOptions& options) {
   if (options.strategy == Strategy::magnitude) return "magnitude";
-  return (options.strategy == Strategy::uniform ? "uniform" : options.structure) + "/" +
+  return (options.strategy == Strategy::uniform ? kElementRule : options.structure + "/") +
          std::to_string(options.random.key());
 }
 

@@ -1,6 +1,10 @@
 #include "history.h"
 
+#include <charconv>
+#include <optional>
 #include <utility>
+
+#include "colonnade/tensor/drawn_masks.h"
 
 namespace colonnade::dare {
 
@@ -9,7 +13,16 @@ namespace {
 constexpr const char* kType = "dare/history@1";
 constexpr const char* kPrefix = "dare/history";
 
-class History final : public Hook {
+// The key of the random numbers in a rule that drops single elements by them.
+std::optional<std::uint64_t> element_key(const std::string& rule) {
+  if (!rule.starts_with(kElementRule)) return std::nullopt;
+  std::uint64_t key = 0;
+  const char* end = rule.data() + rule.size();
+  const auto [stop, error] = std::from_chars(rule.data() + std::char_traits<char>::length(kElementRule), end, key);
+  return error == std::errc{} && stop == end ? std::optional(key) : std::nullopt;
+}
+
+class History final : public Hook, public DrawnMasks {
  public:
   explicit History(Past past) : past_(std::move(past)) {}
 
@@ -17,6 +30,16 @@ class History final : public Hook {
   NamedTensors& tensors() override { return none_; }
   std::unique_ptr<Hook> clone() const override { return std::make_unique<History>(past_); }
   const Past& past() const { return past_; }
+
+  std::vector<DrawnMask> drawn_masks(const std::string& site) const override {
+    std::vector<DrawnMask> drawn;
+    const auto rules = past_.find(site);
+    if (rules == past_.end()) return drawn;
+    for (const auto& [rule, earlier] : rules->second) {
+      if (const auto key = element_key(rule)) drawn.push_back({RandomStream(*key).at(site), earlier.threshold});
+    }
+    return drawn;
+  }
 
   Json configuration() const override {
     Json sites = Json::object();

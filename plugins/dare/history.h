@@ -17,6 +17,9 @@ struct Earlier {
   std::uint64_t threshold = 0;  // words below it are gone
 };
 
+/// How the rule that drops single elements by their numbers begins; the key of the op's numbers follows.
+inline constexpr const char* kElementRule = "uniform/";
+
 /// By site, then by rule: a strategy with the key of its random numbers.
 using Past = std::map<std::string, std::map<std::string, Earlier>>;
 

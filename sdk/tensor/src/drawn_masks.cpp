@@ -1,0 +1,7 @@
+#include "colonnade/tensor/drawn_masks.h"
+
+namespace colonnade {
+
+DrawnMasks::~DrawnMasks() = default;
+
+}  // namespace colonnade
