@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include <cmath>
+#include <numeric>
 
 #include "colonnade/error.h"
 
@@ -11,28 +12,34 @@ namespace colonnade {
 
 namespace {
 
-// Standard error of a ratio of sums over windows (a mean weighted by tokens), by linearisation.
-std::optional<double> ratio_error(const std::vector<double>& means, const std::vector<std::int64_t>& weights,
-                                  double overall) {
-  const auto count = static_cast<double>(means.size());
-  if (means.size() < 2) return std::nullopt;
-  double squares = 0, total = 0;
-  for (std::size_t i = 0; i < means.size(); ++i) {
-    const auto weight = static_cast<double>(weights[i]);
-    squares += weight * weight * (means[i] - overall) * (means[i] - overall);
-    total += weight;
+// Neighbouring windows that look alike: `length` tokens each, the last `scored` of which count.
+struct WindowGroup {
+  std::vector<std::int64_t> starts;
+  std::int64_t length = 0;
+  std::int64_t scored = 0;
+};
+
+// The windows of a text of `count` tokens behind its first, in order.
+std::vector<WindowGroup> group_windows(std::int64_t count, const Windows& windows) {
+  std::vector<WindowGroup> groups;
+  std::int64_t done = 0;
+  for (std::int64_t start = 0; done < count; start += windows.stride) {
+    const std::int64_t end = std::min(start + windows.length, count);
+    const std::int64_t length = end - start, scored = end - done;
+    const bool alike = !groups.empty() && groups.back().length == length && groups.back().scored == scored &&
+                       std::ssize(groups.back().starts) < windows.batch;
+    if (!alike) groups.push_back({{}, length, scored});
+    groups.back().starts.push_back(start);
+    done = end;
   }
-  return std::sqrt(squares * count / (count - 1)) / total;
+  return groups;
 }
 
-// Scores `rows` windows that start at `first` and are `length` tokens long (without the token they start from).
-void score_windows(const Model& model, const Tokens& tokens, std::int64_t first, std::int64_t rows,
-                   std::int64_t length, TextScore& score) {
-  std::vector<std::int64_t> starts;
-  for (std::int64_t row = 0; row < rows; ++row) starts.push_back(first + row * length);
-  const Batch batch = window_batch(tokens, starts, length);
-  Tensor logits = model.forward(batch).to(at::kDouble);
-  const Tensor& wanted = batch.at("targets");
+void score_group(const Model& model, const Tokens& tokens, const WindowGroup& group, TextScore& score) {
+  const Batch batch = window_batch(tokens, group.starts, group.length);
+  const std::int64_t context = group.length - group.scored;
+  Tensor logits = model.forward(batch).narrow(1, context, group.scored).to(at::kDouble);
+  const Tensor wanted = batch.at("targets").narrow(1, context, group.scored);
   Tensor nats = at::logsumexp(logits, -1) - logits.gather(-1, wanted.unsqueeze(-1)).squeeze(-1);
   if (!at::isfinite(nats).all().item<bool>()) {
     throw Error(ErrorKind::input,
@@ -41,41 +48,54 @@ void score_windows(const Model& model, const Tokens& tokens, std::int64_t first,
   Tensor hits = (logits.argmax(-1) == wanted).to(at::kDouble);
   Tensor row_nats = nats.sum(-1);
   Tensor row_hits = hits.sum(-1);
-  const double* nats_data = row_nats.const_data_ptr<double>();
-  const double* hits_data = row_hits.const_data_ptr<double>();
-  for (std::int64_t row = 0; row < rows; ++row) {
-    score.window_nats.push_back(nats_data[row] / static_cast<double>(length));
-    score.window_accuracy.push_back(hits_data[row] / static_cast<double>(length));
-    score.window_tokens.push_back(length);
-    score.nats += nats_data[row];
-    score.accuracy += hits_data[row];
-    score.tokens += length;
+  for (std::size_t row = 0; row < group.starts.size(); ++row) {
+    score.nats.sums.push_back(row_nats.const_data_ptr<double>()[row]);
+    score.hits.sums.push_back(row_hits.const_data_ptr<double>()[row]);
+    score.nats.tokens.push_back(group.scored);
+    score.hits.tokens.push_back(group.scored);
   }
 }
 
 }  // namespace
 
-std::optional<double> TextScore::nats_error() const {
-  return ratio_error(window_nats, window_tokens, nats);
-}
-std::optional<double> TextScore::accuracy_error() const {
-  return ratio_error(window_accuracy, window_tokens, accuracy);
+double WindowSums::total() const {
+  return std::accumulate(sums.begin(), sums.end(), 0.0);
 }
 
-TextScore score_text(const Model& model, const Tokens& tokens, std::int64_t length, std::int64_t batch,
+std::int64_t WindowSums::scored() const {
+  return std::accumulate(tokens.begin(), tokens.end(), std::int64_t{0});
+}
+
+std::optional<double> WindowSums::error() const {
+  if (sums.size() < 2) return std::nullopt;
+  const double overall = mean();
+  const auto count = static_cast<double>(sums.size());
+  double squares = 0;
+  for (std::size_t i = 0; i < sums.size(); ++i) {
+    const double deviation = sums[i] - overall * static_cast<double>(tokens[i]);
+    squares += deviation * deviation;
+  }
+  return std::sqrt(squares * count / (count - 1)) / static_cast<double>(scored());
+}
+
+std::vector<double> WindowSums::per_window() const {
+  const double mean_tokens = static_cast<double>(scored()) / static_cast<double>(sums.size());
+  std::vector<double> out;
+  for (const double sum : sums) out.push_back(sum / mean_tokens);
+  return out;
+}
+
+TextScore score_text(const Model& model, const Tokens& tokens, const Windows& windows,
                      const std::function<void(std::int64_t done, std::int64_t total)>& progress) {
   at::NoGradGuard guard;
   TextScore score;
-  const std::int64_t scored = tokens.count() - 1;
-  const std::int64_t whole = scored / length;
-  for (std::int64_t window = 0; window < whole; window += batch) {
-    score_windows(model, tokens, window * length, std::min(batch, whole - window), length, score);
-    progress(score.tokens, scored);
+  const std::int64_t count = tokens.count() - 1;
+  std::int64_t done = 0;
+  for (const WindowGroup& group : group_windows(count, windows)) {
+    score_group(model, tokens, group, score);
+    done += group.scored * std::ssize(group.starts);
+    progress(done, count);
   }
-  if (scored % length > 0) score_windows(model, tokens, whole * length, 1, scored % length, score);
-  progress(scored, scored);
-  score.nats /= static_cast<double>(score.tokens);
-  score.accuracy /= static_cast<double>(score.tokens);
   return score;
 }
 

@@ -10,25 +10,39 @@
 
 namespace colonnade {
 
-// What a language model makes of a text, window by window.
-struct TextScore {
-  std::vector<double> window_nats;      // mean over the window's scored tokens
-  std::vector<double> window_accuracy;  // share of tokens that were the likeliest
-  std::vector<std::int64_t> window_tokens;
-  double nats = 0;  // mean over all scored tokens
-  double accuracy = 0;
-  std::int64_t tokens = 0;
+// One measure of a text: its sums over the scored tokens of each window.
+struct WindowSums {
+  std::vector<double> sums;
+  std::vector<std::int64_t> tokens;  // scored of each window
 
-  // Standard errors of the means over tokens, from the spread of the windows (tokens within a window are not
-  // independent). One window has no spread.
-  std::optional<double> nats_error() const;
-  std::optional<double> accuracy_error() const;
+  double total() const;
+  std::int64_t scored() const;
+  double mean() const { return total() / static_cast<double>(scored()); }
+  // Standard error of the mean over tokens, from the spread of the windows (tokens within a window are not
+  // independent). One window has none.
+  std::optional<double> error() const;
+  // Each window's sum over the mean number of tokens of a window, so that the mean of these is the mean over tokens
+  // although windows differ in length.
+  std::vector<double> per_window() const;
 };
 
-// Windows of `length` + 1 tokens, one after another, each starting at the last token of the one before: every token but
-// the first is scored once, given at most `length` tokens before it in its window. The last window may be shorter.
+// What a language model makes of a text.
+struct TextScore {
+  WindowSums nats;  // -log p
+  WindowSums hits;  // tokens that were the likeliest
+};
+
+struct Windows {
+  std::int64_t length = 0;  // tokens that the model reads at once
+  std::int64_t stride = 0;  // from one window's start to the next, at most `length`
+  std::int64_t batch = 1;   // windows computed at once
+};
+
+// Windows of `length` tokens and the one behind each, a window every `stride` tokens. Every token but the text's first
+// is scored once, in the first window that reaches it: all of the first window, the last `stride` of each later one,
+// given at least length - stride tokens before. The last window ends with the text and may be shorter.
 // Log-probabilities and sums in float64.
-TextScore score_text(const Model& model, const Tokens& tokens, std::int64_t length, std::int64_t batch,
+TextScore score_text(const Model& model, const Tokens& tokens, const Windows& windows,
                      const std::function<void(std::int64_t done, std::int64_t total)>& progress);
 
 }  // namespace colonnade

@@ -1,4 +1,5 @@
 #include <cmath>
+#include <numbers>
 
 #include "colonnade/colonnade.h"
 #include "colonnade/error.h"
@@ -14,25 +15,54 @@ Tokens first_tokens(Tokens tokens, std::int64_t count) {
   return tokens;
 }
 
+Windows windows_of(const OpContext& context) {
+  Windows windows;
+  windows.length = context.param<std::int64_t>("length");
+  windows.batch = context.param<std::int64_t>("batch");
+  windows.stride = context.has_param("stride") ? context.param<std::int64_t>("stride") : windows.length;
+  if (windows.stride > windows.length) {
+    throw Error(ErrorKind::usage,
+                "stride = " + std::to_string(windows.stride) +
+                    " would leave tokens out; allowed: 1 to length = " + std::to_string(windows.length));
+  }
+  return windows;
+}
+
+// exp of the nats that fall to one of `units` (words, or tokens themselves), with its error to first order.
+Scalar perplexity_of(const WindowSums& nats, double units) {
+  const double mean = nats.total() / units;
+  Scalar value{std::exp(mean), nats.scored(), {}, "", Better::lower, {}};
+  const double tokens_a_unit = static_cast<double>(nats.scored()) / units;
+  if (const auto error = nats.error()) value.standard_error = value.value * *error * tokens_a_unit;
+  return value;
+}
+
 Value perplexity(OpContext& context) {
   const Model model = Model::from_field(context.input("model"));
   Tokens tokens = tokens_from(context.input("data"));
+  // What the text has of bytes and words for one of its tokens, also where only its beginning is scored.
+  const double all = static_cast<double>(tokens.count());
+  const double bytes_a_token = static_cast<double>(tokens.bytes) / all,
+               words_a_token = static_cast<double>(tokens.words) / all;
   if (context.has_param("max_tokens"))
     tokens = first_tokens(std::move(tokens), context.param<std::int64_t>("max_tokens") + 1);
   if (tokens.count() < 2)
     throw Error(ErrorKind::input, "the input 'data' has fewer than two tokens, so that nothing can be scored");
-  const TextScore score =
-      score_text(model, tokens, context.param<std::int64_t>("length"), context.param<std::int64_t>("batch"),
-                 [&](std::int64_t done, std::int64_t total) { context.progress(done, total, "tokens"); });
-  Scalar nats{score.nats, score.tokens, score.nats_error(), "nats", Better::lower, score.window_nats};
-  Scalar accuracy{score.accuracy, score.tokens, score.accuracy_error(), "", Better::higher, score.window_accuracy};
-  // The error of exp(x) to first order.
-  Scalar value{std::exp(score.nats), score.tokens, {}, "", Better::lower, {}};
-  if (nats.standard_error) value.standard_error = value.value * *nats.standard_error;
+  const TextScore score = score_text(model, tokens, windows_of(context), [&](std::int64_t done, std::int64_t total) {
+    context.progress(done, total, "tokens");
+  });
+  const std::int64_t scored = score.nats.scored();
+  const auto count = static_cast<double>(scored);
+  Scalar nats{score.nats.mean(), scored, score.nats.error(), "nats", Better::lower, score.nats.per_window()};
+  Scalar accuracy{score.hits.mean(), scored, score.hits.error(), "", Better::higher, score.hits.per_window()};
+  Scalar bits{score.nats.mean() / bytes_a_token / std::numbers::ln2, scored, {}, "bits", Better::lower, {}};
+  if (nats.standard_error) bits.standard_error = *nats.standard_error / bytes_a_token / std::numbers::ln2;
   Value result;
-  result.fields["perplexity"] = to_field(value);
+  result.fields["perplexity"] = to_field(perplexity_of(score.nats, count));
   result.fields["nats"] = to_field(nats);
   result.fields["accuracy"] = to_field(accuracy);
+  result.fields["bits_per_byte"] = to_field(bits);
+  result.fields["word_perplexity"] = to_field(perplexity_of(score.nats, count * words_a_token));
   return result;
 }
 
@@ -40,20 +70,30 @@ void register_plugin(Registrar& registrar) {
   registrar.op("perplexity")
       .doc(
           "How well a language model predicts a text, token by token.\n"
-          "The text is cut into windows of `length` tokens; every token but the text's first is scored once, given the "
-          "tokens "
-          "before it in its window. nats is the mean of -log p (natural logarithm, float64), perplexity = exp(nats), "
-          "accuracy "
-          "the share of tokens that were the likeliest. Standard errors come from the spread of the windows; "
-          "per_example holds "
-          "the windows' means, so that comparisons can pair them.")
+          "The model reads windows of `length` tokens, one every `stride` tokens. Every token but the text's first is "
+          "scored once, in the first window that reaches it: without `stride` windows follow one another, with one "
+          "each "
+          "later window scores its last `stride` tokens, given at least length - stride tokens before. nats is the "
+          "mean of "
+          "-log p a token (natural logarithm, float64), perplexity = exp(nats), accuracy the share of tokens that were "
+          "the "
+          "likeliest. Measures that do not depend on the vocabulary: bits_per_byte, and word_perplexity = exp of the "
+          "nats "
+          "that fall to a word, words being what white space separates in the text itself. Where `max_tokens` cuts the "
+          "text, bytes and words a token are the whole text's. Standard errors come from the spread of the windows; "
+          "per_example holds the windows' sums over their mean size, so that comparisons can pair them.")
       .example("local quality = model:perplexity { data = text.test }")
       .input("model", "model", "the language model")
       .input("data", "tokens", "the text")
       .output("perplexity", "scalar", "exp of the mean nats a token")
       .output("nats", "scalar", "mean of -log p a token")
       .output("accuracy", "scalar", "share of tokens that were the likeliest")
+      .output("bits_per_byte", "scalar", "bits that fall to a byte of the text")
+      .output("word_perplexity", "scalar", "exp of the nats that fall to a word of the text")
       .param(integer("length", "tokens in a window").range(1, std::nullopt).fall_back(256))
+      .param(integer("stride", "tokens from a window's start to the next; absent: `length`")
+                 .range(1, std::nullopt)
+                 .optional())
       .param(integer("batch", "windows computed at once; does not change the result beyond rounding")
                  .range(1, std::nullopt)
                  .fall_back(16))

@@ -70,11 +70,59 @@ TEST_CASE("every token but the first is scored once, in windows one after anothe
       CHECK(nats.n == count - 1);
       REQUIRE(nats.per_example.size() == expected.nats.size());
       for (std::size_t i = 0; i < expected.nats.size(); ++i) {
-        CHECK(nats.per_example[i] == Approx(expected.nats[i]).epsilon(tolerance));
-        CHECK(accuracy.per_example[i] == Approx(expected.hits[i]).epsilon(1e-12));
+        const double weight =
+            expected.tokens[i] * static_cast<double>(expected.tokens.size()) / static_cast<double>(count - 1);
+        CHECK(nats.per_example[i] == Approx(expected.nats[i] * weight).epsilon(tolerance));
+        CHECK(accuracy.per_example[i] == Approx(expected.hits[i] * weight).epsilon(1e-12));
       }
     }
   }
+}
+
+TEST_CASE("a stride scores every token once, with the context of the windows before") {
+  const Model model = small::make();
+  for (const std::int64_t count : {60, 61, 7}) {
+    const Tokens text = small::text(count);
+    for (const std::int64_t stride : {1, 3, 8}) {
+      // The loop that defines it: each token in the first window that reaches it.
+      double total = 0;
+      for (std::int64_t token = 1; token < count; ++token) {
+        const std::int64_t start = token <= 8 ? 0 : (token - 8 + stride - 1) / stride * stride;
+        const std::int64_t end = std::min(start + 8, count - 1);
+        std::vector<std::int64_t> ids;
+        for (std::int64_t i = start; i < end; ++i) ids.push_back(text.id(i));
+        Batch batch;
+        batch.tensors["ids"] =
+            at::from_blob(ids.data(), {1, end - start}, at::TensorOptions().dtype(at::kLong)).clone();
+        const Tensor logits = model.forward(batch)[0][token - 1 - start].to(at::kDouble);
+        total += (at::logsumexp(logits, 0) - logits[text.id(token)]).item<double>();
+      }
+      const Value value = score(model, text, {{"length", 8}, {"stride", stride}, {"batch", 4}});
+      const Scalar nats = scalar(value, "nats");
+      CHECK(nats.value == Approx(total / static_cast<double>(count - 1)).epsilon(1e-12));
+      CHECK(nats.n == count - 1);
+      double sum = 0;
+      for (const double each : nats.per_example) sum += each;
+      CHECK(sum / static_cast<double>(nats.per_example.size()) == Approx(nats.value).epsilon(1e-13));
+    }
+  }
+  CHECK_THAT(small::error_of([&] {
+               score(model, small::text(60), {{"length", 8}, {"stride", 9}});
+             }),
+             Contains("stride = 9 would leave tokens out; allowed: 1 to length = 8"));
+}
+
+TEST_CASE("bytes and words are the text's, whatever a token is") {
+  const Model model = small::make();
+  Tokens text = small::text(101);
+  text.bytes = 404;
+  text.words = 50;
+  const Value value = score(model, text, {{"length", 8}});
+  const Scalar nats = scalar(value, "nats");
+  CHECK(scalar(value, "bits_per_byte").value == Approx(nats.value / 4 / std::log(2.0)).epsilon(1e-13));
+  CHECK(scalar(value, "word_perplexity").value == Approx(std::exp(nats.value * 101 / 50)).epsilon(1e-12));
+  CHECK(*scalar(value, "word_perplexity").standard_error ==
+        Approx(scalar(value, "word_perplexity").value * *nats.standard_error * 101 / 50).epsilon(1e-12));
 }
 
 TEST_CASE("the result does not depend on the batch") {
