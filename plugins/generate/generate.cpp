@@ -29,16 +29,23 @@ Batch padded(const std::vector<TokenIds>& prompts) {
   return batch;
 }
 
-bool ends_with(const TokenIds& tokens, const TokenIds& end) {
-  return tokens.size() >= end.size() && std::equal(end.rbegin(), end.rend(), tokens.rbegin());
+// Where the first stop begins in what the last `fresh` bytes may have completed.
+std::size_t find_stop(const std::string& text, std::size_t fresh, const std::vector<std::string>& stops) {
+  std::size_t first = std::string::npos;
+  for (const std::string& stop : stops) {
+    const std::size_t tail = fresh + stop.size() - 1;
+    first = std::min(first, text.find(stop, text.size() > tail ? text.size() - tail : 0));
+  }
+  return first;
 }
 
 // Takes a new token; true if the text ends with it.
 bool extend(Continuation& text, std::int64_t token, const Generation& generation) {
   text.tokens.push_back(token);
-  for (const TokenIds& stop : generation.stops) {
-    if (!ends_with(text.tokens, stop)) continue;
-    text.tokens.resize(text.tokens.size() - stop.size());
+  const std::string bytes = generation.tokenizer.decode({&token, 1});
+  text.text += bytes;
+  if (const std::size_t stop = find_stop(text.text, bytes.size(), generation.stops); stop != std::string::npos) {
+    text.text.resize(stop);
     text.stopped = true;
     return true;
   }
@@ -57,13 +64,17 @@ std::vector<Continuation> generate(const Model& model, const std::vector<TokenId
   Tensor logits = forward_from(model, padded(prompts), state).select(1, -1);
   for (std::int64_t step = 0; step < generation.max_tokens; ++step) {
     const Tensor wide = logits.to(at::kDouble).contiguous();
-    const auto vocabulary = static_cast<std::size_t>(wide.size(1));
+    const auto row_size = static_cast<std::size_t>(wide.size(1));
+    // Published models pad their vocabulary: what the tokenizer does not have is never drawn.
+    const std::size_t vocabulary = generation.tokenizer.is_bytes()
+                                       ? row_size
+                                       : std::min(row_size, static_cast<std::size_t>(generation.tokenizer.size()));
     Batch next;
     next.tensors["ids"] = at::zeros({rows, 1}, at::kLong);
     auto* const ids = next.tensors["ids"].mutable_data_ptr<std::int64_t>();
     for (std::size_t row = 0; row < texts.size(); ++row) {
       if (done[row]) continue;  // goes along unseen
-      const std::span<const double> own(wide.const_data_ptr<double>() + row * vocabulary, vocabulary);
+      const std::span<const double> own(wide.const_data_ptr<double>() + row * row_size, vocabulary);
       ids[row] = choose_token(own, generation.sampling, random.at(row).uniform(static_cast<std::uint64_t>(step)));
       done[row] = extend(texts[row], ids[row], generation);
     }

@@ -7,6 +7,7 @@
 
 #include "colonnade/random.h"
 #include "colonnade/tensor/recurrent.h"
+#include "colonnade/tokenizer.h"
 #include "sampling.h"
 
 namespace colonnade {
@@ -16,11 +17,13 @@ using TokenIds = std::vector<std::int64_t>;
 struct Generation {
   Sampling sampling;
   std::int64_t max_tokens = 64;
-  std::vector<TokenIds> stops;  // a text ends where it ends with one of these
+  std::vector<std::string> stops;  // a text ends where the first of these begins, whatever its tokens are
+  Tokenizer tokenizer;
 };
 
 struct Continuation {
-  TokenIds tokens;       // without the stop it ended with
+  TokenIds tokens;       // all that were drawn
+  std::string text;      // their bytes, without the stop
   bool stopped = false;  // by a stop, not by max_tokens
 };
 

@@ -1,6 +1,8 @@
 #include <ATen/Functions.h>
 
 #include <catch2/catch.hpp>
+#include <fstream>
+#include <iterator>
 
 #include "plugins/generate/generate.h"
 #include "tests/support/plugins.h"
@@ -14,10 +16,10 @@ namespace {
 
 using Catch::Matchers::Contains;
 
-Model byte_model() {
+Model byte_model(std::int64_t vocabulary = 256) {
   load_plugin("mamba");
   register_linked_plugin(colonnade_plugin);
-  const Json params = {{"d_model", 16}, {"layers", 2}, {"d_state", 4}, {"vocabulary", 256}};
+  const Json params = {{"d_model", 16}, {"layers", 2}, {"d_state", 4}, {"vocabulary", vocabulary}};
   Model model = Model::from_field(small::run("mamba/mamba", params, {}, 7).at("model")).mutable_copy();
   // Fresh weights say nearly the same of every byte; these have opinions.
   model.writable("backbone.embeddings").sparse.mul_(30);
@@ -82,12 +84,36 @@ TEST_CASE("a stop ends a text and is cut off, the others go on") {
   generation.max_tokens = 10;
   const TokenIds prompt = ids_of("stop here");
   const TokenIds whole = greedily(model, prompt, 10);
-  generation.stops = {{whole[3], whole[4]}};
-  const auto first = std::search(whole.begin(), whole.end(), generation.stops[0].begin(), generation.stops[0].end());
+  const std::string text(whole.begin(), whole.end());
+  generation.stops = {"never there", text.substr(3, 2)};
   const auto found = generate(model, {prompt, ids_of("q")}, generation, RandomStream(1), ignore);
   CHECK(found[0].stopped);
-  CHECK(found[0].tokens == TokenIds(whole.begin(), first));
+  CHECK(found[0].text == text.substr(0, text.find(generation.stops[1])));
+  CHECK(found[0].tokens ==
+        TokenIds(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(found[0].text.size()) + 2));
   CHECK((found[1].stopped || found[1].tokens.size() == 10));
+}
+
+TEST_CASE("with byte pairs a stop ends a text wherever in a token it begins") {
+  const std::string path = std::string(COLONNADE_TEST_SOURCE_DIR) + "/tests/oracles/byte_pairs/tokenizer.json";
+  std::ifstream stream(path);
+  const std::string json{std::istreambuf_iterator<char>(stream), {}};
+  Generation generation;
+  generation.tokenizer = Tokenizer(json, path);
+  generation.sampling.temperature = 0;
+  generation.max_tokens = 12;
+  const Model model = byte_model(generation.tokenizer.size());
+  TokenIds prompt;
+  for (const std::int32_t id : generation.tokenizer.encode("the loop")) prompt.push_back(id);
+  const Continuation whole = generate(model, {prompt}, generation, RandomStream(1), ignore)[0];
+  CHECK(whole.text == generation.tokenizer.decode(whole.tokens));
+  REQUIRE(whole.text.size() > 6);
+  const std::string stop = whole.text.substr(4, 2);
+  generation.stops = {stop};
+  const Continuation cut = generate(model, {prompt}, generation, RandomStream(1), ignore)[0];
+  CHECK(cut.stopped);
+  CHECK(cut.text == whole.text.substr(0, whole.text.find(stop)));
+  CHECK(generation.tokenizer.decode(cut.tokens).find(stop) != std::string::npos);
 }
 
 TEST_CASE("the op gives a row a prompt, readable whatever the bytes") {

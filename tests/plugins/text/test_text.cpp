@@ -10,6 +10,7 @@
 
 #include "colonnade/error.h"
 #include "colonnade/run_op.h"
+#include "colonnade/tokenizer.h"
 #include "colonnade/tokens.h"
 #include "plugins/text/corpus.h"
 #include "tests/support/plugins.h"
@@ -290,6 +291,32 @@ TEST_CASE("WikiText-2 as published: validation and test are there, the training 
   CHECK(corpus.valid == read_bytes(files["valid"]));
   CHECK(corpus.test == read_bytes(files["test"]));
   CHECK(corpus.train.size() == 300);
+}
+
+TEST_CASE("byte pairs are the tokenizer's ids of each split; bytes and words stay those of the text") {
+  const Folder folder;
+  const std::string text = "the loop was slow;\nit's what they've said\n";
+  for (const char* name : {"train.txt", "valid.txt", "test.txt"}) folder.put(name, text + name + "\n");
+  const std::string path = std::string(COLONNADE_TEST_SOURCE_DIR) + "/tests/oracles/byte_pairs/tokenizer.json";
+  const auto read = [&](Json params) {
+    params["path"] = folder.path().string();
+    return run_text(std::move(params));
+  };
+  const Value value = read({{"vocabulary", "byte_pairs"}, {"tokenizer", path}});
+  const Tokenizer tokenizer = tokenizer_from(value.at("tokenizer"));
+  const Tokens train = tokens_from(value.at("train"));
+  CHECK(train.vocabulary_size == tokenizer.size());
+  std::vector<std::int64_t> ids;
+  for (std::int64_t i = 0; i < train.count(); ++i) ids.push_back(train.id(i));
+  CHECK(tokenizer.decode(ids) == text + "train.txt\n");
+  CHECK(train.count() < train.bytes);
+  CHECK(train.bytes == static_cast<std::int64_t>(text.size()) + 10);
+  CHECK(train.words == 9);
+  CHECK(tokenizer_from(read(Json::object()).at("tokenizer")).is_bytes());
+  CHECK_THROWS_WITH(read({{"vocabulary", "byte_pairs"}}), Catch::Contains("needs tokenizer"));
+  CHECK_THROWS_WITH(read({{"tokenizer", path}}), Catch::Contains("with vocabulary = \"byte_pairs\" only"));
+  CHECK_THROWS_WITH(read({{"vocabulary", "byte_pairs"}, {"tokenizer", (folder.path() / "test.txt").string()}}),
+                    Catch::Contains("test.txt: is not a JSON object"));
 }
 
 }  // namespace colonnade
