@@ -2,12 +2,19 @@
 
 #include "colonnade/op.h"
 #include "colonnade/tensor/model.h"
+#include "site_code.h"
 
 namespace colonnade::realize {
 
 Value stored(OpContext& context);
 Value rounded(OpContext& context);
+Value patch(OpContext& context);
+Value apply_patch(OpContext& context);
 
+/// The parameters `values` and `positions`.
+Coding coding_of(const OpContext& context);
+/// Bytes as the content of a file, without a copy.
+Blob as_file(std::string bytes);
 /// The model with what its adapters do written into its weights.
 Model folded(const Model& model);
 

@@ -16,6 +16,11 @@ constexpr const char* coding_doc =
     "still "
     "hold). U V^T is two matrices.";
 
+Param positions_param() {
+  return choice("positions", {"entropy", "seed"}, "whether a drawn mask's numbers may stand for positions")
+      .fall_back("entropy");
+}
+
 void declare_stored(Registrar& registrar) {
   OpDeclaration& op = registrar.op("stored");
   op.doc(
@@ -47,8 +52,7 @@ void declare_stored(Registrar& registrar) {
                    "kind:linear,kind:conv1d; a site narrowed to a part counts whole")
                  .optional())
       .param(values_param())
-      .param(choice("positions", {"entropy", "seed"}, "whether a drawn mask's numbers may stand for positions")
-                 .fall_back("entropy"))
+      .param(positions_param())
       .run(stored);
 }
 
@@ -69,9 +73,38 @@ void declare_rounded(Registrar& registrar) {
       .run(rounded);
 }
 
+void declare_patch(Registrar& registrar) {
+  registrar.op("patch")
+      .doc(
+          std::string("Writes what differs from the reference as a file on the base, model.patch.\n"
+                      "S + U V^T of every site, in the architecture's order, after a header of 82 bytes: format, value "
+                      "type, hashes of the structure, the base and the file. Sites without a reference are written "
+                      "whole. ") +
+          coding_doc)
+      .example("local files = small:patch { values = \"fp16\" }")
+      .input("model", "model", "a model with a reference; adapters are folded in")
+      .output("files", "files", "model.patch")
+      .output("bytes", "scalar", "size of the file, `difference` of `stored`")
+      .param(values_param())
+      .param(positions_param())
+      .run(patch);
+  registrar.op("apply_patch")
+      .doc(
+          "Makes of a base the model that a patch was written from.\n"
+          "References become the base's weights; S, U and V come from the patch: bit for bit those of the model with "
+          "values = \"fp32\", else those of the model rounded. Masks and hooks are not in a patch. A patch that was "
+          "made on other weights is refused.")
+      .example("local small = base:apply_patch { path = \"exported/model.patch\" }")
+      .input("base", "model", "what the patch was made on")
+      .output("model", "model", "base and difference")
+      .param(path("path", "the patch, or the folder of model.patch"))
+      .run(apply_patch);
+}
+
 void register_plugin(Registrar& registrar) {
   declare_stored(registrar);
   declare_rounded(registrar);
+  declare_patch(registrar);
 }
 
 }  // namespace

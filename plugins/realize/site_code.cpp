@@ -45,7 +45,7 @@ SiteCode encode_site(const SiteSpec& site, const SiteWeight& weight, const Codin
                                           coding.seeds ? drawn : std::vector<DrawnMask>{});
   SiteCode code{form_name(sparse.form), sparse.nonzero, weight.rank(), sparse.bytes};
   ByteWriter rank;
-  rank.count(static_cast<std::uint64_t>(weight.rank()));
+  rank.count(static_cast<std::uint64_t>(weight.rank()) * 2 + (weight.has_reference() ? 0 : 1));
   code.bytes += rank.bytes();
   if (weight.rank() == 0) return code;
   code.form = sparse.form == Form::empty ? "low rank" : code.form + " + low rank";
@@ -55,17 +55,20 @@ SiteCode encode_site(const SiteSpec& site, const SiteWeight& weight, const Codin
   return code;
 }
 
-SiteWeight decode_site(ByteReader& reader, const SiteSpec& site, ValueType values, at::ScalarType type) {
-  SiteWeight weight;
+DecodedSite decode_site(ByteReader& reader, const SiteSpec& site, ValueType values, at::ScalarType type) {
+  DecodedSite result;
+  SiteWeight& weight = result.weight;
   const std::int64_t rows = site.rows(), columns = site.columns();
   weight.sparse =
       decode_matrix(reader, rows, columns, values, Groups::whole).matrix.to(type).reshape(at::IntArrayRef(site.shape));
-  const auto most = static_cast<std::uint64_t>(rows + columns);
-  const auto rank = static_cast<std::int64_t>(reader.count_below(most, "the rank of a low-rank part"));
-  if (rank == 0) return weight;
+  const auto most = 2 * static_cast<std::uint64_t>(rows + columns) + 1;
+  const std::uint64_t number = reader.count_below(most, "twice the rank of a low-rank part");
+  result.alone = number % 2 == 1;
+  const auto rank = static_cast<std::int64_t>(number / 2);
+  if (rank == 0) return result;
   weight.u = decode_matrix(reader, rank, rows, values, Groups::rows).matrix.t().to(type).contiguous();
   weight.v = decode_matrix(reader, rank, columns, values, Groups::rows).matrix.t().to(type).contiguous();
-  return weight;
+  return result;
 }
 
 }  // namespace colonnade::realize

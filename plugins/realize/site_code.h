@@ -1,4 +1,5 @@
-// A site's weight as bytes: S as a matrix, then the rank of U Vᵀ and, where there is one, Uᵀ and Vᵀ as matrices.
+// A site's weight as bytes: S as a matrix, then twice the rank of U Vᵀ, plus one where the weight has no reference, and
+// where there is a rank, Uᵀ and Vᵀ as matrices.
 #pragma once
 
 #include <string>
@@ -31,7 +32,11 @@ std::vector<DrawnMask> drawn_masks(const Model& model, const std::string& site);
 SiteCode encode_site(const SiteSpec& site, const SiteWeight& weight, const Coding& coding,
                      const std::vector<DrawnMask>& drawn);
 
-/// S, U and V as they were rounded, in the model's floating type.
-SiteWeight decode_site(ByteReader& reader, const SiteSpec& site, ValueType values, at::ScalarType type);
+/// S, U and V as they were rounded, in the model's floating type, and no reference yet.
+struct DecodedSite {
+  SiteWeight weight;
+  bool alone = false;  // the weight has no reference
+};
+DecodedSite decode_site(ByteReader& reader, const SiteSpec& site, ValueType values, at::ScalarType type);
 
 }  // namespace colonnade::realize

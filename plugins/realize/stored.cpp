@@ -7,7 +7,7 @@
 #include "colonnade/colonnade.h"
 #include "colonnade/tensor/editing.h"
 #include "ops.h"
-#include "patch_format.h"
+#include "patch_file.h"
 #include "site_code.h"
 
 namespace colonnade::realize {
@@ -96,6 +96,10 @@ void put(Value& value, const std::string& name, const Sum& sum, double elements)
 
 }  // namespace
 
+Coding coding_of(const OpContext& context) {
+  return {value_type(context.param<std::string>("values")), context.param<std::string>("positions") == "seed"};
+}
+
 Model folded(const Model& model) {
   std::set<std::string> sites;
   for (const AttachedAdapter& attached : model.adapters()) sites.insert(attached.site);
@@ -108,8 +112,7 @@ Value stored(OpContext& context) {
   const Model model = folded(Model::from_field(context.input("model")));
   std::optional<Model> tuned;
   if (context.has_input("tuned")) tuned = folded(Model::from_field(context.input("tuned")));
-  const Coding coding{value_type(context.param<std::string>("values")),
-                      context.param<std::string>("positions") == "seed"};
+  const Coding coding = coding_of(context);
   const auto names = selected_names(chosen_sites(context, model, default_sites(model)));
   const std::set<std::string> chosen(names.begin(), names.end());
   Sum sites, whole, difference;

@@ -22,7 +22,7 @@ Model difference(std::int64_t d_model = 48) {
   return relative(tuned(base), base);
 }
 
-constexpr double patch_header = 74;
+constexpr double patch_header = 82;
 
 }  // namespace
 
