@@ -10,6 +10,7 @@
 #include <list>
 #include <set>
 
+#include "colonnade/blob_writer.h"
 #include "colonnade/error.h"
 #include "colonnade/registry.h"
 #include "colonnade/run_op.h"
@@ -262,6 +263,7 @@ int worker_main(const WorkerOptions& options) {
   try {
     const auto store = Store::open(options.store, Store::Role::worker);
     install_fault_handler(*store);
+    set_blob_sinks([&store](DType dtype, const auto& shape) { return store->sink(dtype, shape); });
     Worker(options, *store).run();
   } catch (const std::exception& error) {
     fmt::print(stderr, "colonnade: worker: {}\n", error.what());

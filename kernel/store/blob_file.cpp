@@ -49,23 +49,40 @@ std::string make_header(DType dtype, const std::vector<std::int64_t>& shape, std
   return header;
 }
 
+// The elements that are not all zero bits, or more than `limit` of them.
+template <typename Element>
+std::size_t count_nonzero(const char* bytes, std::size_t count, std::size_t limit) {
+  constexpr std::size_t block = 4096;
+  std::size_t nonzero = 0;
+  for (std::size_t i = 0; i < count && nonzero <= limit; i += block) {
+    const std::size_t here = std::min(block, count - i);
+    for (std::size_t k = 0; k < here; ++k) {
+      Element element;
+      std::memcpy(&element, bytes + (i + k) * sizeof(Element), sizeof(Element));
+      nonzero += element != 0;
+    }
+  }
+  return nonzero;
+}
+
 // The packed bytes, or nothing where packing does not halve them. `Element` has the size of the tensor's.
 template <typename Element>
 std::optional<std::string> pack_elements(const char* bytes, std::size_t count) {
   const std::size_t bitmap = (count + bits_per_byte - 1) / bits_per_byte;
   const std::size_t limit = count * sizeof(Element) / 2;
-  std::string packed(std::max(limit, bitmap), '\0');
+  if (bitmap > limit) return std::nullopt;
+  const std::size_t nonzero = count_nonzero<Element>(bytes, count, (limit - bitmap) / sizeof(Element));
+  if (bitmap + nonzero * sizeof(Element) > limit) return std::nullopt;
+  std::string packed(bitmap + nonzero * sizeof(Element), '\0');
   std::size_t next = bitmap;
   for (std::size_t i = 0; i < count; ++i) {
     Element element;
     std::memcpy(&element, bytes + i * sizeof(Element), sizeof(Element));
     if (element == 0) continue;
-    if (next + sizeof(Element) > limit) return std::nullopt;
     packed[i / bits_per_byte] = static_cast<char>(packed[i / bits_per_byte] | 1 << i % bits_per_byte);
     std::memcpy(packed.data() + next, &element, sizeof(Element));
     next += sizeof(Element);
   }
-  packed.resize(next);
   return packed;
 }
 
@@ -157,6 +174,11 @@ OpenedBlob open_blob_file(const std::filesystem::path& file, const BlobRef& expe
 }
 
 }  // namespace
+
+std::string plain_blob_header(DType dtype, const std::vector<std::int64_t>& shape) {
+  const std::size_t bytes = Blob::share(dtype, shape, nullptr, nullptr).size();
+  return make_header(dtype, shape, bytes, Packing::plain, bytes);
+}
 
 TemporaryFile write_blob_file(const std::filesystem::path& temporary_folder, const Blob& blob) {
   const std::optional<std::string> packed = pack_nonzero(blob);

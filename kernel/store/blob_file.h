@@ -22,6 +22,9 @@ namespace colonnade::host {
 
 enum class Packing : std::uint8_t { plain = 0, nonzero = 1 };
 
+// What stands before the bytes of an unpacked tensor.
+std::string plain_blob_header(DType dtype, const std::vector<std::int64_t>& shape);
+
 // Writes under a temporary name; the caller fsyncs and publishes.
 TemporaryFile write_blob_file(const std::filesystem::path& temporary_folder, const Blob& blob);
 

@@ -80,7 +80,8 @@ void BlobStore::put(const std::map<Hash, Blob>& blobs) {
   };
   for (const auto& [hash, blob] : blobs) {
     if (is_there(hash, blob)) continue;
-    written.push_back({hash, write_blob_file(temporary_folder_, blob)});
+    std::optional<TemporaryFile> there = written_.take(blob);
+    written.push_back({hash, there ? std::move(*there) : write_blob_file(temporary_folder_, blob)});
     if (written.size() == blobs_written_together) publish();
   }
   publish();

@@ -12,6 +12,7 @@
 
 #include "kernel/store/blob_file.h"
 #include "kernel/store/store.h"
+#include "kernel/store/written_blob.h"
 
 namespace colonnade::host {
 
@@ -23,6 +24,10 @@ class BlobStore {
 
   // Writes those that are not there yet; all are durable when it returns.
   void put(const std::map<Hash, Blob>& blobs);
+  // A blob that is written piece by piece, into a file that `put` has only to publish. Must not outlive this.
+  std::unique_ptr<BlobSink> sink(DType dtype, const std::vector<std::int64_t>& shape) {
+    return written_.sink(temporary_folder_, dtype, shape, ranges_);
+  }
   // Throws DamagedBlob if it is missing or damaged.
   Blob get(const BlobRef& blob);
   // The same for bytes that lie in a trace.
@@ -57,6 +62,7 @@ class BlobStore {
   Blob hand_out(const BlobRef& blob, std::shared_ptr<const Mapping> owner, const char* bytes);
 
   std::filesystem::path folder_, quarantine_folder_, temporary_folder_;
+  WrittenBlobs written_;
   std::shared_ptr<MappedRanges> ranges_ = std::make_shared<MappedRanges>();
   std::unordered_map<Hash, Mapped> mapped_;
   std::unordered_set<Hash> damaged_;

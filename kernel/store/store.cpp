@@ -92,6 +92,9 @@ class FileStore final : public Store {
   const std::filesystem::path& folder() const override { return folder_; }
 
   Manifest put(const Value& value) override;
+  std::unique_ptr<BlobSink> sink(DType dtype, const std::vector<std::int64_t>& shape) override {
+    return blobs_.sink(dtype, shape);
+  }
   Field get(const FieldManifest& field, const Manifest& whole) override;
   bool has_blobs(const Manifest& manifest) const override;
   bool is_mapped(const void* address) const override {

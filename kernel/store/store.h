@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "colonnade/blob_writer.h"
 #include "colonnade/value.h"
 
 namespace colonnade::host {
@@ -88,6 +89,8 @@ class Store {
 
   // Writes the blobs that are not there yet. Throws Error(environment) naming file and reason (disk full, no rights).
   virtual Manifest put(const Value& value) = 0;
+  // For set_blob_sinks: blobs written through it are put without being written again. Must not outlive the store.
+  virtual std::unique_ptr<BlobSink> sink(DType dtype, const std::vector<std::int64_t>& shape) = 0;
   // Maps the field read-only, verifying each blob on its first use in this process. Throws DamagedBlob.
   virtual Field get(const FieldManifest& field, const Manifest& whole) = 0;
   Value get(const Manifest& manifest);

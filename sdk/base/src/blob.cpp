@@ -8,6 +8,7 @@
 #include <new>
 #include <utility>
 
+#include "blob_header.h"
 #include "colonnade/encode.h"
 #include "colonnade/error.h"
 
@@ -98,6 +99,13 @@ DType dtype_from_name(std::string_view name) {
   throw Error(ErrorKind::input, message);
 }
 
+std::string blob_hash_header(DType dtype, const std::vector<std::int64_t>& shape) {
+  Json header = Json::array();
+  header.push_back(dtype_name(dtype));
+  for (const std::int64_t extent : shape) header.push_back(extent);
+  return encode(header);
+}
+
 Blob::Blob() {
   static const std::shared_ptr<Body> empty = std::make_shared<Body>();
   body_ = empty;
@@ -161,11 +169,8 @@ Hash Blob::content_hash() const {
   if (body_->hash_known.load(std::memory_order_acquire)) return body_->hash;
   const std::lock_guard lock(body_->mutex);
   if (body_->hash_known.load(std::memory_order_relaxed)) return body_->hash;
-  Json header = Json::array();
-  header.push_back(dtype_name(dtype()));
-  for (const std::int64_t extent : shape()) header.push_back(extent);
   Sha256 sha;
-  sha.update(encode(header));
+  sha.update(blob_hash_header(dtype(), shape()));
   sha.update(data(), size());
   body_->hash = sha.finish();
   body_->hash_known.store(true, std::memory_order_release);
