@@ -63,6 +63,41 @@ function arms.check_stages(who, stages)
   return stages
 end
 
+local step_options = { [1] = true, [2] = true, parameter = true, schedule = true, tries = true }
+
+-- Likewise for stages whose strength is set from outside: { "name", recipe or function, parameter =, schedule =, tries = }.
+function arms.check_steps(who, stages)
+  arms.check_stages(who, stages)
+  for _, stage in ipairs(stages) do
+    for name in pairs(stage) do
+      if not step_options[name] then
+        col.fail(string.format("%s: stage '%s' has no option '%s'. It has: parameter, schedule, tries", who, stage[1], name))
+      end
+    end
+  end
+  return stages
+end
+
+-- Applies a stage at a strength, its `parameter` or a function's third argument; nil leaves it as it is written.
+function arms.apply_at(who, stage, model, point, strength)
+  local op = stage[2]
+  if strength == nil then return arms.apply(who, stage[1], op, model, point) end
+  local set = op
+  if col.kind(op) == "recipe" then
+    set = function(from) return op(from, { [stage.parameter] = strength }) end
+  elseif col.kind(op) == "function" then
+    set = function(from, at) return op(from, at, strength) end
+  end
+  return arms.apply(who, stage[1], set, model, point)
+end
+
+function arms.check_number(who, name, value, least, most)
+  if math.type(value) == nil or value < least or value > most then
+    col.fail(string.format("%s: %s is %s; allowed: a number from %s to %s", who, name, tostring(value), least, most))
+  end
+  return value
+end
+
 -- The arm with the stages for which `chosen[name]` is true, applied to `base` in their order, then `finish` if there is
 -- one. Its point says of every stage whether it is in.
 function arms.composed(who, name, base, stages, chosen, finish)

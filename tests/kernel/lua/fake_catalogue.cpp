@@ -57,6 +57,10 @@ std::vector<OpSchema> make_ops() {
       op("arithmetic", "probe", {input("of", "any")}, {output("facts", "record")}, {}),
       op("arithmetic", "statistics", {model},
          {output("means", "tensor"), output("deviations", "tensor"), output("rows", "table")}, {}),
+      op("thin", "thin", {model}, {changed}, {real("rate", "share to drop").range(0, 1).fall_back(0.5)}),
+      op("notes", "note", {}, {output("note", "table")},
+         {list("columns", ParamType::string, "names"),
+          list("cells", ParamType::string, "row by row").fall_back(Json::array())}),
       op("first", "shrink", {model}, {changed}, {}),
       op("second", "shrink", {model}, {changed}, {}),
   };
