@@ -41,11 +41,11 @@ const std::map<std::string, std::string>& inner_names() {
 
 }  // namespace
 
-Layout::Layout(const SafetensorsFile& file) {
-  const bool hub = file.tensors.contains(kTokenEmbedding + kWeight);
-  original_ = !hub && file.tensors.contains(kOriginalTokens);
+Layout::Layout(const WeightFiles& file) {
+  const bool hub = file.has(kTokenEmbedding + kWeight);
+  original_ = !hub && file.has(kOriginalTokens);
   if (hub || original_) return;
-  throw Error(ErrorKind::input, file.path + ": has neither '" + kTokenEmbedding + kWeight + "' nor '" +
+  throw Error(ErrorKind::input, file.path() + ": has neither '" + kTokenEmbedding + kWeight + "' nor '" +
                                     kOriginalTokens + "', one of which every CLIP model has");
 }
 

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "architecture.h"
-#include "colonnade/tensor/safetensors.h"
+#include "colonnade/tensor/weight_files.h"
 
 namespace colonnade::clip {
 
@@ -19,7 +19,7 @@ struct Source {
 class Layout {
  public:
   /// Told by the names in the file; throws Error(input) where it has neither layout's.
-  explicit Layout(const SafetensorsFile& file);
+  explicit Layout(const WeightFiles& file);
 
   bool original() const { return original_; }
   Source source_of(const Configuration& configuration, const SiteSpec& site) const;

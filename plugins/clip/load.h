@@ -10,7 +10,7 @@ namespace colonnade::clip {
 
 /// What the caller wants of a loaded model.
 struct LoadRequest {
-  std::string weights;                // model.safetensors, or a folder that holds it and perhaps config.json
+  std::string weights;                // see WeightFiles
   std::optional<std::string> config;  // config.json elsewhere
   std::optional<Activation> activation;
   std::optional<std::int64_t> text_heads, vision_heads, end_token;

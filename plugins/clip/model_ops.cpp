@@ -105,7 +105,7 @@ void declare_make(Registrar& registrar) {
 void declare_load(Registrar& registrar) {
   registrar.op("load")
       .doc(
-          "Loads the weights of a CLIP model from safetensors.\n"
+          "Loads the published weights of a CLIP model.\n"
           "Reads Hugging Face's layout (text_model..., vision_model...) and the authors' (transformer..., visual...). "
           "Sizes are read off the tensors; config.json of Hugging Face's kind is checked against them, so that a "
           "mismatch is an error and never another model. Without one heads have 64 values, the activation is "
@@ -113,7 +113,7 @@ void declare_load(Registrar& registrar) {
           "weights that were trained with gelu. Half-precision weights are widened.")
       .example("local base = col.op \"clip/load\" { path = col.setting(\"clip.path\") }")
       .output("model", "model", "the model, every weight trainable")
-      .param(path("path", "model.safetensors, or a folder that holds it and perhaps config.json"))
+      .param(path("path", "weights as published (safetensors, pytorch_model.bin, an index of shards), or their folder with config.json"))
       .param(path("config", "config.json where it does not lie in that folder").optional())
       .param(choice("activation", {"quick_gelu", "gelu"}, "instead of what config.json says").optional())
       .param(size_param("vision_heads", "heads of the vision tower, where config.json does not say").optional())

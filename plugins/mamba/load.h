@@ -11,7 +11,7 @@ namespace colonnade::mamba {
 
 /// What the caller wants of a loaded model.
 struct LoadRequest {
-  std::string weights;                // model.safetensors, or a folder that holds it and perhaps config.json
+  std::string weights;                // see WeightFiles
   std::optional<std::string> config;  // config.json elsewhere
   Json expected = Json::object();  // entries of Configuration, by name, that must hold; norm_epsilon is taken from here
   Discretization discretization = Discretization::mamba;

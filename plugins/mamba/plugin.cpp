@@ -93,7 +93,7 @@ void declare_mamba(Registrar& registrar) {
 void declare_load(Registrar& registrar) {
   OpDeclaration& op = registrar.op("load");
   op.doc(
-        "Loads the weights of a Mamba language model from safetensors.\n"
+        "Loads the published weights of a Mamba language model.\n"
         "Reads the Hugging Face layout (backbone.embeddings) and the authors' own (backbone.embedding). Sizes are read "
         "off the "
         "tensors; config.json and the sizes given here are checked against them, so that a mismatch is an error and "
@@ -101,7 +101,7 @@ void declare_load(Registrar& registrar) {
         "model. Half-precision weights are widened.")
       .example("local base = col.op \"mamba/load\" { path = col.setting(\"mamba.path\") }")
       .output("model", "model", "the model, every weight trainable")
-      .param(path("path", "model.safetensors, or a folder that holds it and perhaps config.json"))
+      .param(path("path", "weights as published (safetensors, pytorch_model.bin, an index of shards), or their folder with config.json"))
       .param(path("config", "config.json where it does not lie in that folder").optional());
   for (const char* name : kSizes) {
     op.param(size_param(name, std::string("the ") + name + " that the weights must have; by default any").optional());

@@ -130,10 +130,12 @@ TEST_CASE("config.json and the request must agree with the tensors") {
   CHECK(other.pooling == Pooling::end_token);
 }
 
-TEST_CASE("a folder without safetensors says what it has instead") {
+TEST_CASE("a folder without weights says what was looked for") {
   const Folder folder;
+  CHECK_THAT(message_of(request_for(folder.path())),
+             Contains("none of model.safetensors") && Contains("pytorch_model.bin"));
   folder.write("pytorch_model.bin", "");
-  CHECK_THAT(message_of(request_for(folder.path())), Contains("no model.safetensors") && Contains("pytorch_model.bin"));
+  CHECK_THAT(message_of(request_for(folder.path())), Contains("pytorch_model.bin: is neither safetensors nor"));
 }
 
 }  // namespace

@@ -214,10 +214,12 @@ TEST_CASE("the epsilon of config.json holds, and half precision is widened") {
   CHECK(at::equal(model.weight(kFinalNormSite).sparse, norm.to(at::kFloat)));
 }
 
-TEST_CASE("a folder without safetensors says what it has instead") {
+TEST_CASE("a folder without weights says what was looked for") {
   const Folder folder;
+  CHECK_THAT(message_of(request_for(folder.path())),
+             Contains("none of model.safetensors") && Contains("pytorch_model.bin"));
   folder.write("pytorch_model.bin", "");
-  CHECK_THAT(message_of(request_for(folder.path())), Contains("no model.safetensors") && Contains("pytorch_model.bin"));
+  CHECK_THAT(message_of(request_for(folder.path())), Contains("pytorch_model.bin: is neither safetensors nor"));
   CHECK_THAT(message_of(request_for(folder.path() + "/nothing")), Contains("nothing: cannot be opened"));
 }
 
