@@ -78,9 +78,10 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor) run_backward(co
   const int64_t segment_index = batch * pass.segments + segment;
 
   WarpTile& tile = shared.warp[BackwardLayout::warp()];
-  const int channel = threadIdx.x % kWarp / kLanes;  // of the warp's
-  const int lane = threadIdx.x % kLanes;
-  const ChannelStates place{pass, batch, first_channel + threadIdx.x / kLanes, lane};
+  const int channel = own_warp_channel();
+  const int lane = own_lane();
+  const int sum_lane = threadIdx.x % kLanes;  // while sums over channels are taken
+  const ChannelStates place{pass, batch, first_channel + own_channel(), lane};
   float a[kLaneStates];
   float carry[kLaneStates];
   float da[kLaneStates] = {};
@@ -137,8 +138,8 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor) run_backward(co
     sum_channels(
         tile, [&](int step, int which) { return tile.inner[step][which]; }, totals);
     __syncwarp();
-    write_four(reinterpret_cast<float4&>(tile.c_parts[line][lane * kLaneStates]), totals[0]);
-    write_four(reinterpret_cast<float4&>(tile.c_parts[line + half_tile][lane * kLaneStates]), totals[1]);
+    write_four(reinterpret_cast<float4&>(tile.c_parts[line][sum_lane * kLaneStates]), totals[0]);
+    write_four(reinterpret_cast<float4&>(tile.c_parts[line + half_tile][sum_lane * kLaneStates]), totals[1]);
     run_gradients<kZoh>(shared, tile, channel, lane, a, start, carry, da);
     __syncwarp();
     finish<T, kZoh>(pass, tile, sink, count, skip, dd, dbias);
@@ -148,9 +149,9 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor) run_backward(co
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       float* const to = tile.parts[line + half * half_tile];
-      write_four(reinterpret_cast<float4&>(to[lane * kLaneStates]), totals[half]);
-      reinterpret_cast<float4&>(to[kStates + lane * kLaneStates]) =
-          reinterpret_cast<const float4&>(tile.c_parts[line + half * half_tile][lane * kLaneStates]);
+      write_four(reinterpret_cast<float4&>(to[sum_lane * kLaneStates]), totals[half]);
+      reinterpret_cast<float4&>(to[kStates + sum_lane * kLaneStates]) =
+          reinterpret_cast<const float4&>(tile.c_parts[line + half * half_tile][sum_lane * kLaneStates]);
     }
     __syncthreads();  // all warps' parts are there; nobody reads B and C any more
     write_parts(shared, parts, part_stride, remaining);
@@ -193,9 +194,9 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor) carry_backward(
   const int64_t batch = blockIdx.z;
   const int64_t begin = static_cast<int64_t>(blockIdx.y) * pass.segment_steps;
   const int64_t end = min(scan.length, begin + pass.segment_steps);
-  const int channel = threadIdx.x % kWarp / kLanes;
-  const int lane = threadIdx.x % kLanes;
-  const ChannelStates place{pass, batch, first_channel + threadIdx.x / kLanes, lane};
+  const int channel = own_warp_channel();
+  const int lane = own_lane();
+  const ChannelStates place{pass, batch, first_channel + own_channel(), lane};
   float a[kLaneStates];
   float carry[kLaneStates] = {};
   float product[kLaneStates] = {1.f, 1.f, 1.f, 1.f};
@@ -231,7 +232,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor) carry_backward(
     to[1] = make_float4(delta[2], inner[2], delta[3], inner[3]);
 #pragma unroll
     for (int i = 0; i < CarryLayout::kStateTurns; ++i) {
-      tile.c[CarryLayout::state_row() + i * CarryLayout::kStateRows][lane] = to_float4<T>(next.c[i]);
+      tile.c[CarryLayout::state_row() + i * CarryLayout::kStateRows][threadIdx.x % kLanes] = to_float4<T>(next.c[i]);
     }
     __syncwarp();
     source.move(kCarryTile);

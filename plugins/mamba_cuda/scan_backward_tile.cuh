@@ -23,7 +23,7 @@ struct Step {
 /// What a warp keeps of its channels.
 struct WarpTile {
   union {
-    float4 history[kBackwardTile][kWarpChannels][kLanes];  // states, then their gradients
+    float4 history[kBackwardTile][kLanes][kWarpChannels];  // states, then their gradients
     float parts[kBackwardTile][2 * kStates];               // then the warp's parts of dB and dC
   };
   Step step[kBackwardTile][kWarpChannels];
@@ -107,7 +107,7 @@ __device__ void prepare(const Pass& pass, const LoadedTile<T, BackwardLayout>& i
 template <bool kZoh>
 __device__ void run_states(const BackwardShared& shared, WarpTile& tile, int channel, int lane,
                            const float (&a)[kLaneStates], float (&h)[kLaneStates]) {
-#pragma unroll 2
+#pragma unroll 4
   for (int line = 0; line < kBackwardTile; line += kLanes) {
     float y[kLanes];
 #pragma unroll
@@ -126,7 +126,7 @@ __device__ void run_states(const BackwardShared& shared, WarpTile& tile, int cha
         h[k] = fmaf(decay, h[k], input * b[k]);
         y[i] = fmaf(h[k], c[k], y[i]);
       }
-      write_four(tile.history[line + i][channel][lane], h);
+      write_four(tile.history[line + i][lane][channel], h);
     }
     tile.y[line + lane][channel] = sum_over_lanes(y, lane);
   }
@@ -137,7 +137,7 @@ template <bool kZoh>
 __device__ void run_gradients(const BackwardShared& shared, WarpTile& tile, int channel, int lane,
                               const float (&a)[kLaneStates], const float (&start)[kLaneStates],
                               float (&carry)[kLaneStates], float (&da)[kLaneStates]) {
-#pragma unroll 2
+#pragma unroll 4
   for (int line = kBackwardTile - kLanes; line >= 0; line -= kLanes) {
     float through_input[kLanes];
     float through_decay[kLanes];
@@ -152,7 +152,7 @@ __device__ void run_gradients(const BackwardShared& shared, WarpTile& tile, int 
       unpack(shared.b[line + i][lane], b);
       unpack(shared.c[line + i][lane], c);
       if (line + i > 0) {
-        unpack(tile.history[line + i - 1][channel][lane], before);
+        unpack(tile.history[line + i - 1][lane][channel], before);
       } else {
 #pragma unroll
         for (int k = 0; k < kLaneStates; ++k) before[k] = start[k];
@@ -181,7 +181,7 @@ __device__ void run_gradients(const BackwardShared& shared, WarpTile& tile, int 
           da[k] = fmaf(past, step.delta, da[k]);
         }
       }
-      write_four(tile.history[line + i][channel][lane], weighted);
+      write_four(tile.history[line + i][lane][channel], weighted);
     }
     tile.through_input[line + lane][channel] = sum_over_lanes(through_input, lane);
     tile.through_decay[line + lane][channel] = sum_over_lanes(through_decay, lane);
@@ -199,9 +199,10 @@ __device__ inline void sum_channels(const WarpTile& tile, const Factor& factor, 
     for (int k = 0; k < kLaneStates; ++k) totals[half][k] = 0.f;
 #pragma unroll
     for (int i = 0; i < kWarpChannels; ++i) {
-      const int channel = (i + line) % kWarpChannels;  // neighbouring lines read from other banks
+      // Eight threads that are served at once, or lines four apart, read from other banks each.
+      const int channel = (i + lane + kLanes * (line + line / kLanes)) % kWarpChannels;
       float value[kLaneStates];
-      unpack(tile.history[line][channel][lane], value);
+      unpack(tile.history[line][lane][channel], value);
       const float weight = factor(line, channel);
 #pragma unroll
       for (int k = 0; k < kLaneStates; ++k) totals[half][k] = fmaf(value[k], weight, totals[half][k]);

@@ -197,6 +197,20 @@ struct Cursor {
   __device__ void move(int steps) { at += steps * stride; }
 };
 
+/// A warp has eight channels. The threads of one lane are neighbours: what they read of B and C is the same four numbers, which
+/// shared memory gives to all of them at once.
+inline constexpr int kWarp = 32;
+inline constexpr int kWarpChannels = kWarp / kLanes;
+__device__ inline int own_lane() {
+  return threadIdx.x % kWarp / kWarpChannels;
+}
+__device__ inline int own_warp_channel() {
+  return threadIdx.x % kWarpChannels;
+}
+__device__ inline int own_channel() {
+  return threadIdx.x / kWarp * kWarpChannels + own_warp_channel();
+}
+
 /// Sums four values over the four lanes of a channel; lane i receives the total of values[i].
 __device__ inline float sum_over_lanes(const float (&values)[4], int lane) {
   constexpr unsigned kAll = 0xffffffffu;
@@ -205,12 +219,12 @@ __device__ inline float sum_over_lanes(const float (&values)[4], int lane) {
   const float keep1 = upper ? values[3] : values[1];
   const float send0 = upper ? values[0] : values[2];
   const float send1 = upper ? values[1] : values[3];
-  const float half0 = keep0 + __shfl_xor_sync(kAll, send0, 2);
-  const float half1 = keep1 + __shfl_xor_sync(kAll, send1, 2);
+  const float half0 = keep0 + __shfl_xor_sync(kAll, send0, 2 * kWarpChannels);
+  const float half1 = keep1 + __shfl_xor_sync(kAll, send1, 2 * kWarpChannels);
   const bool odd = lane & 1;
   const float keep = odd ? half1 : half0;
   const float send = odd ? half0 : half1;
-  return keep + __shfl_xor_sync(kAll, send, 1);
+  return keep + __shfl_xor_sync(kAll, send, kWarpChannels);
 }
 
 }  // namespace colonnade::mamba_cuda

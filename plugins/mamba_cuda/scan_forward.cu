@@ -154,8 +154,8 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor) run_forward(con
   const int64_t begin = static_cast<int64_t>(segment) * pass.segment_steps;
   const int64_t end = min(scan.length, begin + pass.segment_steps);
 
-  const int channel = threadIdx.x / kLanes;
-  const int lane = threadIdx.x % kLanes;
+  const int channel = own_channel();
+  const int lane = own_lane();
   const ChannelStates place{pass, batch, first_channel + channel, lane};
   float a[kLaneStates];
   float h[kLaneStates];
@@ -227,8 +227,8 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor) carry_forward(c
   const int64_t batch = blockIdx.z;
   const int64_t begin = static_cast<int64_t>(blockIdx.y) * pass.segment_steps;
   const int64_t end = min(scan.length, begin + pass.segment_steps);
-  const int channel = threadIdx.x / kLanes;
-  const int lane = threadIdx.x % kLanes;
+  const int channel = own_channel();
+  const int lane = own_lane();
   const ChannelStates place{pass, batch, first_channel + channel, lane};
   float a[kLaneStates];
   place.decays(a);

@@ -21,9 +21,6 @@ struct BlockLayout {
   __device__ static int state_row() { return threadIdx.x / kLanes; }
 };
 
-inline constexpr int kWarp = 32;
-inline constexpr int kWarpChannels = kWarp / kLanes;
-
 /// A warp prepares its own channels, so that it waits for no other; kStatesToo: and has B and C to itself.
 template <int kTileSteps, int kTileChannels, bool kStatesToo>
 struct WarpLayout {
