@@ -77,7 +77,7 @@ Json finite_or_none(std::optional<double> number) {
   return number && std::isfinite(*number) ? Json(*number) : Json();
 }
 
-Value list_steps(OpContext& context) {
+Value list_stepwise(OpContext& context) {
   const auto names = context.param<std::vector<std::string>>("names");
   std::vector<Scalar> values;
   for (const Field* field : context.inputs("values")) values.push_back(scalar_from(*field));
@@ -100,7 +100,7 @@ Value list_steps(OpContext& context) {
                    finite_or_none(values[i].standard_error), finite_or_none(change), finite_or_none(error)});
   }
   Value value;
-  value.fields["steps"] = to_field(table);
+  value.fields["table"] = to_field(table);
   return value;
 }
 
@@ -117,18 +117,18 @@ void register_plugin(Registrar& registrar) {
       .param(list("columns", ParamType::string, "names of the columns"))
       .param(list("cells", ParamType::string, "its cells, row by row").fall_back(Json::array()))
       .run(write_note);
-  registrar.op("steps")
+  registrar.op("stepwise")
       .doc(
           "Lists what a number was after each step of a chain, and by how much each step changed it.\n"
           "The error of a change is of the differences by example where the numbers are over as many examples, else "
           "as if "
           "they were independent.")
-      .example("local profile = col.steps { names = { \"start\", \"dare\" }, values = { before.top1, after.top1 } }")
+      .example("local profile = col.stepwise { names = { \"start\", \"dare\" }, values = { before.top1, after.top1 } }")
       .many_input("values", "scalar", "the number at the start and after each step")
-      .output("steps", "table",
+      .output("table", "table",
               "for each step: name, value, standard error, change from the step before with its error")
       .param(list("names", ParamType::string, "of the steps, as many as values"))
-      .run(list_steps);
+      .run(list_stepwise);
 }
 
 }  // namespace

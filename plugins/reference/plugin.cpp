@@ -64,7 +64,7 @@ Value measure_retention(OpContext& context) {
   const Retention found = find_retention(compressed, base, tuned, context.param<double>("least_errors"));
   if (!found.undefined.empty()) context.log("undefined: " + found.undefined);
   Value value;
-  value.fields["retention"] = to_field(found.share);
+  value.fields["share"] = to_field(found.share);
   value.fields["of_tuned"] = to_field(found.of_tuned);
   value.fields["gain"] = to_field(gain_table(compressed, base, tuned, found));
   return value;
@@ -72,7 +72,8 @@ Value measure_retention(OpContext& context) {
 
 Value measure_drift(OpContext& context) {
   Value value;
-  value.fields["drift"] = to_field(find_drift(scalar_from(context.input("now")), scalar_from(context.input("before"))));
+  value.fields["change"] =
+      to_field(find_drift(scalar_from(context.input("now")), scalar_from(context.input("before"))));
   return value;
 }
 
@@ -91,7 +92,7 @@ void declare_retention(Registrar& registrar) {
       .input("compressed", "scalar", "the compressed model's metric")
       .input("base", "scalar", "the same metric before tuning")
       .input("tuned", "scalar", "the same metric after tuning")
-      .output("retention", "scalar", "the share kept")
+      .output("share", "scalar", "the share kept")
       .output("of_tuned", "scalar", "m_compressed / m_tuned, which the base does not enter")
       .output("gain", "table", "the metrics, the gain with its standard error, why the share is undefined")
       .param(real("least_errors", "standard errors that the gain must exceed")
@@ -106,7 +107,7 @@ void declare_retention(Registrar& registrar) {
       .example("local moved = small:retrieval({ data = other }).text_r1:drift { before = base_r1 }")
       .input("now", "scalar", "the metric")
       .input("before", "scalar", "the same metric of what it is compared with")
-      .output("drift", "scalar", "the difference")
+      .output("change", "scalar", "the difference")
       .run(measure_drift);
 }
 

@@ -61,7 +61,7 @@ TEST_CASE("steps hold values and their changes, paired by example") {
   start.value = 0.75, start.standard_error = 0.25, start.unit = "share";
   after.value = 0.5, after.standard_error = 0.3;
   last.value = 0.25, last.standard_error = 0.4;
-  const Table table = run("steps", {{"names", {"start", "dare", "edit"}}}, {start, after, last});
+  const Table table = run("stepwise", {{"names", {"start", "dare", "edit"}}}, {start, after, last});
   CHECK(table.column("value").unit == "share");
   CHECK(table.column("step").cells == Json({0, 1, 2}));
   CHECK(table.column("change").cells == Json({nullptr, -0.25, -0.25}));
@@ -71,10 +71,10 @@ TEST_CASE("steps hold values and their changes, paired by example") {
   CHECK(table.column("change_error").cells.at(0).is_null());
 
   last.value = std::nan("");
-  const Table broken = run("steps", {{"names", {"a", "b"}}}, {start, last});
+  const Table broken = run("stepwise", {{"names", {"a", "b"}}}, {start, last});
   CHECK(broken.column("value").cells.at(1).is_null());
   CHECK(broken.column("change").cells.at(1).is_null());
-  CHECK_THAT(error_of("steps", {{"names", {"a"}}}, {start, last}), Contains("'names' has 1 texts for 2 'values'"));
+  CHECK_THAT(error_of("stepwise", {{"names", {"a"}}}, {start, last}), Contains("'names' has 1 texts for 2 'values'"));
 }
 
 }  // namespace colonnade

@@ -45,7 +45,7 @@ Value retention(const Scalar& compressed, const Scalar& base, const Scalar& tune
 }
 
 double share(const Value& value) {
-  return scalar_from(value.at("retention")).value;
+  return scalar_from(value.at("share")).value;
 }
 std::string reason(const Value& value) {
   return table_from(value.at("gain")).column("undefined").cells.at(0);
@@ -59,7 +59,7 @@ TEST_CASE("retention is the share of the gain: the tuned model keeps all, the ba
   CHECK(share(value) == (half.value - base.value) / (tuned.value - base.value));
   CHECK(scalar_from(value.at("of_tuned")).value == half.value / tuned.value);
   for (const auto& [metric, kept] : {std::pair{tuned, 1.0}, {base, 0.0}}) {
-    const Scalar end = scalar_from(retention(metric, base, tuned).at("retention"));
+    const Scalar end = scalar_from(retention(metric, base, tuned).at("share"));
     CHECK(end.value == kept);
     CHECK(*end.standard_error < 1e-15);
   }
@@ -82,7 +82,7 @@ TEST_CASE("what is better lower retains by the same formula") {
 
 TEST_CASE("the standard error is the jackknife's, and far below that of independent metrics") {
   const auto b = answers(0.2, 1), t = answers(0.9, 2), c = answers(0.6, 3);
-  const Scalar found = scalar_from(retention(scalar_of(c), scalar_of(b), scalar_of(t)).at("retention"));
+  const Scalar found = scalar_from(retention(scalar_of(c), scalar_of(b), scalar_of(t)).at("share"));
   const double n = static_cast<double>(b.size());
   const double sb = std::accumulate(b.begin(), b.end(), 0.0), st = std::accumulate(t.begin(), t.end(), 0.0),
                sc = std::accumulate(c.begin(), c.end(), 0.0);
@@ -99,11 +99,11 @@ TEST_CASE("the standard error is the jackknife's, and far below that of independ
   for (Scalar& each : alone) each.per_example.clear();
   const Value independent = retention(alone[0], alone[1], alone[2]);
   const double r = found.value, gain = alone[2].value - alone[1].value;
-  CHECK(*scalar_from(independent.at("retention")).standard_error ==
+  CHECK(*scalar_from(independent.at("share")).standard_error ==
         Approx(std::sqrt(std::pow(*alone[0].standard_error, 2) + std::pow(r * *alone[2].standard_error, 2) +
                          std::pow((1 - r) * *alone[1].standard_error, 2)) /
                gain));
-  CHECK(*scalar_from(independent.at("retention")).standard_error > *found.standard_error);
+  CHECK(*scalar_from(independent.at("share")).standard_error > *found.standard_error);
   CHECK(table_from(independent.at("gain")).column("paired").cells.at(0) == false);
 
   // Examples that are not what the value is the mean of pair nothing.
@@ -115,7 +115,7 @@ TEST_CASE("the standard error is the jackknife's, and far below that of independ
 TEST_CASE("a gain that does not stand out, none, or one without an error is recorded as undefined, with the reason") {
   const Scalar base = scalar_of(answers(0.5, 1)), little = scalar_of(answers(0.55, 2));
   const Value value = retention(little, base, little);
-  const Scalar share_of = scalar_from(value.at("retention"));
+  const Scalar share_of = scalar_from(value.at("share"));
   CHECK(std::isnan(share_of.value));
   CHECK(share_of.n == 0);
   CHECK(!share_of.standard_error);
@@ -149,7 +149,7 @@ TEST_CASE("drift is a difference, its error that of the differences by example")
   register_linked_plugin(colonnade_plugin);
   const Value value = small::run("reference/drift", Json::object(),
                                  {{"now", to_field(scalar_of(now))}, {"before", to_field(scalar_of(before))}});
-  const Scalar drift = scalar_from(value.at("drift"));
+  const Scalar drift = scalar_from(value.at("change"));
   std::vector<double> differences(now.size());
   for (std::size_t i = 0; i < now.size(); ++i) differences[i] = now[i] - before[i];
   const Scalar expected = scalar_of(differences);
