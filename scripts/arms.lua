@@ -65,13 +65,15 @@ end
 
 local step_options = { [1] = true, [2] = true, parameter = true, schedule = true, tries = true }
 
--- Likewise for stages whose strength is set from outside: { "name", recipe or function, parameter =, schedule =, tries = }.
+-- Likewise for stages whose strength is set from outside: { "name", recipe or function, parameter =, schedule =, tries
+-- = }.
 function arms.check_steps(who, stages)
   arms.check_stages(who, stages)
   for _, stage in ipairs(stages) do
     for name in pairs(stage) do
       if not step_options[name] then
-        col.fail(string.format("%s: stage '%s' has no option '%s'. It has: parameter, schedule, tries", who, stage[1], name))
+        local allowed = "It has: parameter, schedule, tries"
+        col.fail(string.format("%s: stage '%s' has no option '%s'. %s", who, stage[1], name, allowed))
       end
     end
   end
@@ -122,7 +124,7 @@ function arms.join(...)
     for key, value in pairs(part) do
       if type(key) == "string" then
         local arm = type(value) == "table" and value or { model = value }
-        value = { name = arm.name or key, model = arm.model, point = arm.point }
+        value = { name = arm.name or key, model = arm.model, point = arm.point, expected = arm.expected }
       end
       joined[#joined + 1] = value
     end

@@ -13,15 +13,17 @@
 --            size = function(model) return model:stored({}).difference_compression end },
 --   }
 --
--- orderings   every order of all stages at every level, as arms "dare-nullu-alphaedit 0.9" with the point { order, level }
+-- orderings   every order of all stages at every level, as arms "dare-nullu-alphaedit 0.9" with the point { order,
+--             level }
 -- ablation    every non-empty subset of the stages, in the order given, likewise
 --     stages  each { "name", recipe or function(model, point, strength) }
---     by      the stage whose strength makes the level: a recipe's `parameter`, or the function's third argument. Without
---             `size` the level is the strength itself. With it, a function(model) that gives the scalar compression
---             (1 - bytes kept / bytes), the strength is searched until the end of the arm keeps 1 - level of the bytes
---             within `tolerance` (0.005 of it, so that any two orders agree within 1 %); `least` and `most` (0 and 1)
---             bound it. Such arms are adaptive.
---     traces  by the arm's name, for `metrics`: steps, a list of { name, model } after each stage, and strength
+--     by      the stage whose strength makes the level: a recipe's `parameter`, or the function's third argument.
+--             Without `size` the level is the strength itself. With it, a function(model) that gives the scalar
+--             compression (1 - bytes kept / bytes), the strength is searched until the end of the arm keeps 1 - level
+--             of the bytes within `tolerance` (0.005 of it, so that any two orders agree within 1 %); `least` and
+--             `most` (0 and 1) bound it. Such arms are adaptive.
+--     traces  by the arm's name, for `metrics`: steps, a list of { name, model } after each stage, and strength (once
+--             found)
 --     counts  how often a stage is applied for these arms one by one (naive), and with what comes first shared (shared)
 -- guarded     one arm that goes back where a guard is broken, and run: see guards.lua
 
@@ -102,8 +104,8 @@ local function check_levels(who, levels, by)
   return levels
 end
 
--- The strength at which what `build` gives keeps 1 - level. The share kept falls with the strength, nearly in a line, so the
--- next try lies on the line between the ends; an end that stays twice counts half (the Illinois rule).
+-- The strength at which what `build` gives keeps 1 - level. The share kept falls with the strength, nearly in a line,
+-- so the next try lies on the line between the ends; an end that stays twice counts half (the Illinois rule).
 local function search(who, name, by, level, build)
   local wanted = 1 - level
   local function kept(strength) return 1 - by.size(build(strength)):value() end
@@ -195,8 +197,11 @@ local function arms_of(who, options, sequences)
       return
     end
     local function last(strength) return select(2, build(strength)) end
-    by.size(last(by.most))  -- mistakes of a stage show where the study is read
-    list[#list + 1] = { name = name, point = point, model = function()
+    -- Mistakes of a stage show where the study is read, and plans can count; no other arm has this strength.
+    local nominal = by.least + (by.most - by.least) * (#list + 1) / 1e6
+    local steps, expected = build(nominal)
+    trace.steps = steps
+    list[#list + 1] = { name = name, point = point, expected = expected, model = function()
       trace.strength = search(who, name, by, level, last)
       local steps, model = build(trace.strength)
       trace.steps = steps

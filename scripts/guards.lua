@@ -1,4 +1,5 @@
--- A cascade under guards: the model is looked at after every stage, and where a guard is broken the stage is rolled back.
+-- A cascade under guards: the model is looked at after every stage, and where a guard is broken the stage is rolled
+-- back.
 --
 --   local guards = require "colonnade.guards"   -- cascade.guarded and cascade.run are the same functions
 --   local arm, told = guards.guarded {
@@ -11,19 +12,20 @@
 --   }
 --   metrics = function(model, arm) return { ..., guards = arm.name == "guarded" and told.note or nil } end
 --
--- Stages are applied in the order given; after each of them `retention` (a function(model) that gives a scalar: the share of
--- quality kept, on validation data) and `compression` (likewise, may be absent) are looked at. The cascade goes on from the
--- last good model, without a stage that broke a guard. mode = "log" only writes down what would have been rolled back.
+-- Stages are applied in the order given; after each of them `retention` (a function(model) that gives a scalar: the
+-- share of quality kept, on validation data) and `compression` (likewise, may be absent) are looked at. The cascade
+-- goes on from the last good model, without a stage that broke a guard. mode = "log" only writes down what would have
+-- been rolled back.
 --
--- rounds      how often all stages are applied; a stage's `schedule`, a list, has its strength in each round, the last one
---             for all that follow (rates that are cumulative, as dare's, grow from round to round). By default as many
---             as the longest schedule. A stage that was rolled back is not tried in later rounds.
+-- rounds      how often all stages are applied; a stage's `schedule`, a list, has its strength in each round, the last
+--             one for all that follow (rates that are cumulative, as dare's, grow from round to round). By default as
+--             many as the longest schedule. A stage that was rolled back is not tried in later rounds.
 -- tries       of a stage with a schedule: how often a strength halfway back to its last good one (0 at first) is tried
 --             where a guard is broken; it has to keep the margin too
 --
--- guarded gives an arm { name, point, model } and the table that holds its result once it has ended; run is the same inside an
--- adaptive arm of one's own, and returns the result: model, steps (a list of what happened: name, stage, round, strength,
--- retention, drop, compression, verdict, reason) and note, a table of them for the report.
+-- guarded gives an arm { name, point, model } and the table that holds its result once it has ended; run is the same
+-- inside an adaptive arm of one's own, and returns the result: model, steps (a list of what happened: name, stage,
+-- round, strength, retention, drop, compression, verdict, reason) and note, a table of them for the report.
 
 local col = require "colonnade"
 local arms = require "colonnade.arms"

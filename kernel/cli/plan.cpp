@@ -53,12 +53,19 @@ struct Share {
   Total seconds, bytes;      // of the added ones
 };
 
+// A declared group of arms: evaluations by op, each arm by itself and with what they share made once.
+struct Group {
+  std::string title;
+  std::map<std::string, std::pair<int, int>> by_op;
+};
+
 struct Plan {
   std::string study;
   std::vector<NodeForecast> nodes;
   std::vector<Share> shares;
   std::map<const Node*, std::set<std::string>> arms_of;
-  std::vector<std::string> adaptive;
+  std::vector<std::string> adaptive, expected;  // arms that go on depending on values; those counted as expected
+  std::vector<Group> groups;
   int found = 0;
   Total seconds, bytes;  // of all that are not found
   int workers = 1;
@@ -80,19 +87,45 @@ void add_share(Plan& plan, const std::string& arm, const std::vector<NodeRef>& t
   plan.shares.push_back(share);
 }
 
-// What adaptive arms ask for first; the rest depends on values.
+// What adaptive arms are expected to end with, or ask for first; the rest depends on values.
 void add_first_steps(PreparedStudy& prepared, Plan& plan, std::map<std::string, std::vector<NodeRef>>& targets) {
   const auto& arms = prepared.study->description().arms;
   for (std::size_t arm = 0; arm < arms.size(); ++arm) {
     if (!arms[arm].adaptive) continue;
-    plan.adaptive.push_back(arms[arm].name);
+    (arms[arm].expected.empty() ? plan.adaptive : plan.expected).push_back(arms[arm].name);
     for (const std::uint64_t seed : prepared.seeds) {
+      for (const MetricRef& metric : arms[arm].expected) {
+        targets[arms[arm].name].push_back(prepared.study->nodes().bind(metric.from, seed).node);
+      }
+      if (!arms[arm].expected.empty()) continue;
       const AdaptiveStep step = prepared.study->start(arm, seed);
       for (const FieldRef& field : step.needs) targets[arms[arm].name].push_back(field.node);
       for (const MetricRef& metric : step.metrics) targets[arms[arm].name].push_back(metric.from.node);
       for (const MetricRef& file : step.files) targets[arms[arm].name].push_back(file.from.node);
     }
   }
+}
+
+Group group_of(const Json& declared, const std::map<std::string, std::vector<NodeRef>>& targets) {
+  Group group;
+  group.title = declared.at("title");
+  const auto nodes_of = [&](const std::string& arm) {
+    const auto found = targets.find(arm);
+    return topological_order(found == targets.end() ? std::vector<NodeRef>() : found->second);
+  };
+  std::set<const Node*> already, shared;
+  if (declared.at("beyond") != "") {
+    for (const NodeRef& node : nodes_of(declared.at("beyond"))) already.insert(node.get());
+  }
+  for (const Json& arm : declared.at("arms")) {
+    for (const NodeRef& node : nodes_of(arm)) {
+      if (already.contains(node.get())) continue;
+      auto& [alone, together] = group.by_op[node->schema->id()];
+      ++alone;
+      together += shared.insert(node.get()).second;
+    }
+  }
+  return group;
 }
 
 // Nobody is told to run what they are planning.
@@ -132,6 +165,9 @@ Plan make_plan(PreparedStudy& prepared) {
   }
   std::set<const Node*> seen;
   for (const std::string& arm : order) add_share(plan, arm, targets[arm], known, seen);
+  for (const Json& group : prepared.study->description().report.value("sharing", Json::array())) {
+    plan.groups.push_back(group_of(group, targets));
+  }
   return plan;
 }
 
@@ -151,6 +187,26 @@ std::string bytes_text(const Total& total, int of) {
   if (of == 0) return "0 bytes";
   if (total.unknown == of) return "unknown";
   return human_bytes(total.sum) + (total.unknown ? fmt::format(" + {} unknown", total.unknown) : "");
+}
+
+std::string group_text(const Group& group) {
+  ScreenTable table({"op", "each arm by itself", "shared"});
+  std::pair<int, int> all;
+  for (const auto& [op, counts] : group.by_op) {
+    table.add({op, std::to_string(counts.first), std::to_string(counts.second)});
+    all.first += counts.first;
+    all.second += counts.second;
+  }
+  table.add({"all", std::to_string(all.first), std::to_string(all.second)});
+  return group.title + ", evaluations:\n" + table.text() + "\n";
+}
+
+Json group_json(const Group& group) {
+  Json ops = Json::array();
+  for (const auto& [op, counts] : group.by_op) {
+    ops.push_back({{"op", op}, {"alone", counts.first}, {"shared", counts.second}});
+  }
+  return {{"title", group.title}, {"ops", ops}};
 }
 
 std::string shared_by(const std::set<std::string>& arms) {
@@ -187,6 +243,7 @@ void print_plan(const Plan& plan) {
   }
   const int open = static_cast<int>(plan.nodes.size()) - plan.found;
   say("{}\n{}\n", nodes.text(), shares.text());
+  for (const Group& group : plan.groups) say("{}", group_text(group));
   say("{}: {} nodes, {} found, {} to compute\n", plan.study, plan.nodes.size(), plan.found, open);
   say("time: {} of computing{}; {} workers share it\n", seconds_text(plan.seconds, open), range_text(plan.seconds),
       plan.workers);
@@ -194,6 +251,11 @@ void print_plan(const Plan& plan) {
   if (plan.seconds.unknown) say("what is unknown has not been computed on this machine yet{}\n", plan.advice);
   for (const std::string& arm : plan.adaptive)
     say("arm {} goes on depending on values; only its first step is counted\n", arm);
+  if (!plan.expected.empty()) {
+    say("{} arms go on depending on values and are counted as the study expects them to end, without what they look at "
+        "on the way: {}\n",
+        plan.expected.size(), fmt::join(plan.expected, ", "));
+  }
 }
 
 Json total_json(const Total& total) {
@@ -220,12 +282,16 @@ void print_plan_json(const Plan& plan) {
                     {"seconds", total_json(share.seconds)},
                     {"bytes", total_json(share.bytes)}});
   }
+  Json groups = Json::array();
+  for (const Group& group : plan.groups) groups.push_back(group_json(group));
   Json seconds = total_json(plan.seconds);
   seconds.update({{"low", plan.seconds.low}, {"high", plan.seconds.high}});
   print_json({{"study", plan.study},
               {"nodes", nodes},
               {"arms", arms},
               {"adaptive", plan.adaptive},
+              {"expected", plan.expected},
+              {"groups", groups},
               {"found", plan.found},
               {"workers", plan.workers},
               {"seconds", seconds},

@@ -79,6 +79,9 @@ std::vector<DeclarationKind> make_kinds() {
             real("cap", "the best that can be reached here").optional(), optional_text("note", "why there is a cap")})},
       {"section", part("section", {text("title", "heading"), optional_text("text", "paragraphs"),
                                    list("table", ParamType::string, "metrics shown by arm").fall_back(Json::array())})},
+      {"sharing",
+       part("sharing", {text("title", "heading"), list("arms", ParamType::string, "whose evaluations are counted"),
+                        optional_text("beyond", "an arm whose nodes do not count")})},
   };
 }
 
@@ -179,7 +182,8 @@ void check_part(const Declaration& declaration, const Names& names) {
     if (names.complete && document.contains(option)) require_names(declaration, option, names.metrics, "metric");
   }
   if (document.contains("factors")) require_names(declaration, "factors", names.factors, "factor of the arms' points");
-  for (const char* option : {"baseline", "arm"}) {
+  if (document.contains("arms")) require_names(declaration, "arms", names.arms, "arm");
+  for (const char* option : {"baseline", "arm", "beyond"}) {
     const std::string arm = document.value(option, "");
     if (!arm.empty()) require_name(declaration, option, arm, names.arms, "arm");
   }
@@ -226,8 +230,11 @@ Json figure_documents(const std::vector<const Declaration*>& figures, const Stud
 
 Json report_document(const std::vector<const Declaration*>& parts, const StudyDescription& study) {
   const Names names = names_of(study);
-  const std::vector<std::pair<std::string, std::string>> lists = {
-      {"comparison", "comparisons"}, {"effects", "effects"}, {"target", "targets"}, {"section", "sections"}};
+  const std::vector<std::pair<std::string, std::string>> lists = {{"comparison", "comparisons"},
+                                                                  {"effects", "effects"},
+                                                                  {"target", "targets"},
+                                                                  {"section", "sections"},
+                                                                  {"sharing", "sharing"}};
   Json report = Json::object();
   for (const auto& [kind, list_name] : lists) {
     report[list_name] = Json::array();

@@ -25,7 +25,7 @@ namespace colonnade::host {
 //   group    column that parts points or lines into series; "arm" by default, "" none; bars: "" by default
 //   x_better, y_better   of pareto: "lower" (default) or "higher"
 //
-// `report` is {"comparisons": [...], "effects": [...], "targets": [...], "sections": [...]}, each list in declared
+// `report` is {"comparisons": [...], "effects": [...], "targets": [...], "sections": [...], "sharing": [...]}, each list in declared
 // order:
 //   comparison  metric (list), baseline (an arm), log (compare logarithms)
 //   effects     metric (list), factors (list of names in the points; each true or false), log
@@ -34,6 +34,8 @@ namespace colonnade::host {
 //               arm / baseline), baseline (an arm, needed for the last two), arm ("" every arm), cap (number or null:
 //               the best that can be reached here), note (why)
 //   section     title, text, table (list of metrics shown by arm)
+//   sharing     title, arms (whose evaluations are counted one by one and shared), beyond (an arm whose nodes do not
+//               count, "" none)
 
 // Sets the constructors (scatter, ..., compare, effects, target, section) in the table on the top of the stack.
 void add_declarations(lua_State* L);

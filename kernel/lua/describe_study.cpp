@@ -18,7 +18,7 @@ namespace {
 
 const std::vector<std::string> study_fields = {"name",   "question", "seeds",   "arms",  "metrics",
                                                "shared", "files",    "figures", "report"};
-const std::vector<std::string> arm_fields = {"name", "model", "point"};
+const std::vector<std::string> arm_fields = {"name", "model", "point", "expected"};
 constexpr int kStudyTable = 1;
 constexpr std::size_t kLongestName = 80;
 
@@ -143,6 +143,20 @@ void add_arm(lua_State* L, const std::string& name, const Json& point) {
   context.arm_functions.push_back(function);
 }
 
+// What an adaptive arm may end with, if the entry at `index` says so: plans count its metrics.
+void read_expected(lua_State* L, int index) {
+  Arm& arm = context_of(L).description.arms.back();
+  if (push_field(L, index, "expected") == LUA_TNIL) {
+    lua_pop(L, 1);
+    return;
+  }
+  if (!arm.adaptive || !field_at(L, -1)) {
+    raise(L, fmt::format("study: arm '{}' expects {}; allowed: a node or a field, where the model is a function(trial)",
+                         arm.name, described(L, -1)));
+  }
+  arm.expected = metrics_of_model(L, arm.name, arm.point);
+}
+
 // An entry of `arms` on the top of the stack: a model, or {name =, model =, point =}; pops it.
 void add_entry(lua_State* L, std::string name, bool named_by_key) {
   if (!lua_istable(L, -1)) {
@@ -164,7 +178,8 @@ void add_entry(lua_State* L, std::string name, bool named_by_key) {
   const Json point = arm_point(L, entry, name);
   push_field(L, entry, "model");
   add_arm(L, name, point);
-  lua_pop(L, 1);
+  read_expected(L, entry);
+  lua_settop(L, entry - 1);
 }
 
 void read_arms(lua_State* L) {
@@ -231,7 +246,7 @@ std::vector<const Declaration*> declarations_at(lua_State* L, const std::string&
   const int type = push_field(L, kStudyTable, name);
   const lua_Integer length = type == LUA_TNIL ? 0 : type == LUA_TTABLE ? array_length(L, -1) : -1;
   const std::string allowed =
-      figures ? "col.scatter, line, heatmap, surface, pareto, bars" : "col.compare, effects, target, section";
+      figures ? "col.scatter, line, heatmap, surface, pareto, bars" : "col.compare, effects, target, section, sharing";
   if (length < 0) raise(L, fmt::format("study: {} is {}; allowed: a list of {}", name, described(L, -1), allowed));
   for (lua_Integer i = 1; i <= length; ++i) {
     lua_rawgeti(L, -1, i);

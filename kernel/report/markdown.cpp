@@ -13,6 +13,7 @@
 #include "kernel/report/numbers.h"
 #include "kernel/report/parameters.h"
 #include "kernel/report/result_files.h"
+#include "kernel/report/sharing_section.h"
 #include "kernel/report/tables.h"
 
 namespace colonnade::host {
@@ -222,7 +223,8 @@ constexpr const char* replay_text =
 bool has_measured(const StudyResults& results) {
   const auto has = [](const TrialResult& trial) { return !trial.measured.empty() || !trial.measured_tables.empty(); };
   const auto is_measured = [](const ResultFile& file) { return file.measured; };
-  return has(results.shared) || std::any_of(results.trials.begin(), results.trials.end(), has) ||
+  return !results.sharing.empty() || has(results.shared) ||
+         std::any_of(results.trials.begin(), results.trials.end(), has) ||
          std::any_of(results.files.begin(), results.files.end(), is_measured);
 }
 
@@ -233,6 +235,9 @@ void add_analyses(std::string& out, const StudyResults& results, bool measured) 
   add_section(out, "Targets", target_section(results, measured));
   for (const Json& section : declarations(results, "sections")) {
     add_section(out, escaped_markdown(section.at("title")), declared_section(results, section, measured));
+  }
+  for (const SharingResult& sharing : results.sharing) {
+    add_section(out, escaped_markdown(sharing.title), sharing_section(sharing, measured));
   }
 }
 

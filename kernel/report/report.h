@@ -36,6 +36,19 @@ struct ResultFile {
   Field field;
 };
 
+// A declared group of arms: evaluations by op, had every trial made all of its own, and with what they share made once.
+struct SharingRow {
+  std::string op;
+  int alone = 0, shared = 0;
+  double seconds_alone = 0, seconds_shared = 0;  // of one worker after the other
+};
+struct SharingResult {
+  std::string title;
+  std::vector<std::string> arms;
+  std::string beyond;  // the arm whose nodes do not count, "" none
+  std::vector<SharingRow> rows;
+};
+
 struct StudyResults {
   std::string study;
   std::string question;
@@ -44,6 +57,7 @@ struct StudyResults {
   std::vector<TrialResult> trials;  // arm by arm, seed by seed
   TrialResult shared;               // values of no arm
   std::vector<ResultFile> files;
+  std::vector<SharingResult> sharing;
   Json figures, report;  // as declared
   Json lock;
   std::vector<Json> parameter_tables;  // per op used: its schema and the values it had

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "colonnade/error.h"
+#include "kernel/study/sharing.h"
 
 namespace colonnade::host {
 namespace {
@@ -161,6 +162,7 @@ StudyResults collect_results(const RunHistory& history, const Json& lock, const 
   }
   collector.add(history.shared, results.shared);
   collector.add_files(history.shared_files, "", results.shared, results.files);
+  results.sharing = sharing_of(history, results.report.value("sharing", Json::array()));
   results.parameter_tables = parameter_tables(history, store, catalogue);
   results.notes = notes_of(history, results.trials);
   return results;

@@ -41,7 +41,8 @@ struct Arm {
   bool adaptive = false;
   std::vector<MetricRef> metrics;  // templates, seeds unbound; empty for adaptive arms until they have returned
   std::vector<MetricRef> files;    // likewise
-  std::optional<FieldRef> output;  // what the arm returns
+  std::vector<MetricRef> expected;  // of an adaptive arm: the metrics of a model that it may end with, for plans
+  std::optional<FieldRef> output;   // what the arm returns
 };
 
 // What a study.lua returns, as data.

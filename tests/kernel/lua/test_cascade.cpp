@@ -125,8 +125,12 @@ local arms, traces = cascade.orderings {
   const auto& arms = study->description().arms;
   REQUIRE(arms.size() == 18);
   int questions = 0;
+  std::string last_expected;
   for (std::size_t i = 0; i < arms.size(); ++i) {
     CHECK(arms[i].adaptive);
+    REQUIRE(arms[i].expected.size() == 2);  // for plans: as many stages, a strength that no other arm has
+    CHECK(joined(stages_of(arms[i].expected[0].from.node->inputs[0].from.node)) != last_expected);
+    last_expected = joined(stages_of(arms[i].expected[0].from.node->inputs[0].from.node));
     const AdaptiveStep end = driven(*study, i, compression, questions);
     REQUIRE(end.error.empty());
     const double wanted = 1 - arms[i].point.at("level").get<double>();
