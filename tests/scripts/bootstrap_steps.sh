@@ -68,7 +68,8 @@ cmake --build $tree/build --parallel $(sed -n 's/^bootstrap: building, \([0-9]*\
 for line in 'Debian packages: there' 'LibTorch: there' 'default text: there' 'default pictures: there' 'running studies/quickstart'; do
   grep -qx "bootstrap: $line" "$scratch/out" || fail "it does not say '$line': $(cat "$scratch/out")"
 done
-[ "$(tail -n 1 "$scratch/out")" = 'colonnade run studies/quickstart' ] || fail "the study was not run"
+[ "$(grep '^colonnade' "$scratch/out")" = 'colonnade run studies/quickstart
+colonnade run studies/rcc --profile pilot' ] || fail "the studies were not run"
 : >"$scratch/calls"
 bootstrap 0 build
 grep -q -- --preset "$scratch/calls" && fail "it configures what is configured"

@@ -27,5 +27,17 @@ has_arms all
 without=$(nodes)
 [ "$one_seed" -lt "$without" ] && [ "$without" -lt "$all" ] || fail "nodes: $one_seed, $without, $all"
 
+# Nothing reads the pictures before a run.
+touch "$scratch/pictures"
+host "$project" plan "$SOURCE_DIR/studies/rcc" --profile pilot --set emoji.font_file="$scratch/pictures" \
+  --set emoji.names_file="$scratch/pictures" --set digits.file="$scratch/pictures" >"$scratch/plan"
+has_arms tuned 'empty patch' 'lora 1' 'svd 4' 'dare 0.9' 'seeded dare 0.99' 'top-k signs 0.995' 'dare-nullu-alphaedit 0.9' \
+  'alphaedit-nullu-dare 0.995' 'only nullu-alphaedit' 'only dare-nullu-alphaedit 0.95' guarded unguarded
+[ "$(grep -c '^[a-z]*-[a-z]*-[a-z]* 0\.' "$scratch/plan")" = 24 ] || fail "there are not 24 orderings"
+# Each of 24 orderings has three stages; before dropping what comes first is one for all levels.
+for counted in 'dare/dare  *24  *24' 'nullu/truncate  *24  *14' 'alphaedit/compensate  *24  *14'; do
+  grep -q "^$counted$" "$scratch/plan" || fail "the plan does not count $counted"
+done
+
 expect_code 2 shipped plan pillars --profile pilto
 grep -q "did you mean 'pilot'" "$scratch/err" || fail "the nearest profile was not named"
