@@ -123,6 +123,30 @@ SafetensorsEntry read_entry(const std::string& path, const std::string& name, co
   return entry;
 }
 
+/// What the format demands: no byte of the data belongs to two tensors, none to no one.
+void require_filled(const SafetensorsFile& file, std::uint64_t data_start, std::uint64_t size) {
+  std::vector<std::pair<std::string, const SafetensorsEntry*>> tensors;
+  for (const auto& [name, entry] : file.tensors) tensors.emplace_back(name, &entry);
+  std::stable_sort(tensors.begin(), tensors.end(), [](const auto& a, const auto& b) {
+    return std::pair(a.second->begin, a.second->end) < std::pair(b.second->begin, b.second->end);
+  });
+  std::uint64_t filled = data_start;
+  std::string before;
+  for (const auto& [name, entry] : tensors) {
+    if (entry->begin < filled) {
+      refuse(file.path, "tensors '" + before + "' and '" + name + "' lie on the same bytes: it is damaged");
+    }
+    if (entry->begin > filled) {
+      refuse(file.path, std::to_string(entry->begin - filled) + " bytes before tensor '" + name +
+                            "' belong to no tensor: it is damaged");
+    }
+    filled = entry->end;
+    if (entry->end > entry->begin) before = name;
+  }
+  if (filled == size) return;
+  refuse(file.path, std::to_string(size - filled) + " bytes at its end belong to no tensor: it is damaged");
+}
+
 }  // namespace
 
 std::string shape_text(at::IntArrayRef shape) {
@@ -150,23 +174,8 @@ SafetensorsFile open_safetensors(const std::string& path) {
       if (value.is_string()) file.metadata.emplace(key, value.get<std::string>());
     }
   }
+  require_filled(file, data_start, size);
   return file;
-}
-
-void refuse_overlaps(const SafetensorsFile& file) {
-  const SafetensorsEntry* last = nullptr;
-  std::string last_name;
-  std::vector<std::pair<std::string, const SafetensorsEntry*>> tensors;
-  for (const auto& [name, entry] : file.tensors) tensors.emplace_back(name, &entry);
-  std::stable_sort(tensors.begin(), tensors.end(),
-                   [](const auto& a, const auto& b) { return a.second->begin < b.second->begin; });
-  for (const auto& [name, entry] : tensors) {
-    if (entry->begin == entry->end) continue;
-    if (last != nullptr && entry->begin < last->end)
-      refuse(file.path, "tensors '" + last_name + "' and '" + name + "' lie on the same bytes: it is damaged");
-    last = entry;
-    last_name = name;
-  }
 }
 
 Tensor read_tensor(const SafetensorsFile& file, const std::string& name) {

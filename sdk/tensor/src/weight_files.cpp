@@ -28,7 +28,6 @@ class SafetensorsWeights final : public WeightFile {
     for (const auto& [name, entry] : file_.tensors) tensors_.emplace(name, WeightEntry{entry.type, entry.shape});
   }
   Tensor read(const std::string& name) const override { return read_tensor(file_, name); }
-  void refuse_overlaps() const override { colonnade::refuse_overlaps(file_); }
 
  private:
   SafetensorsFile file_;
@@ -170,10 +169,6 @@ void WeightFiles::require_no_others(const std::set<std::string>& used) const {
   for (const auto& [name, entry] : tensors_) {
     if (used.contains(name)) continue;
     refuse(name, "has no place in a model of these sizes" + did_you_mean(name, {used.begin(), used.end()}));
-  }
-  std::set<std::shared_ptr<const WeightFile>> checked;
-  for (const auto& [name, file] : files_) {
-    if (checked.insert(file).second) file->refuse_overlaps();
   }
 }
 

@@ -16,7 +16,8 @@ struct SafetensorsEntry {
   std::uint64_t begin = 0, end = 0;  // in the file
 };
 
-/// The header of one file, checked: every tensor lies within the file and has the size its type and shape ask for.
+/// The header of one file, checked: every tensor has the size its type and shape ask for, and together they fill the
+/// rest of the file, each byte once.
 struct SafetensorsFile {
   std::string path;
   std::map<std::string, SafetensorsEntry> tensors;
@@ -25,9 +26,6 @@ struct SafetensorsFile {
 
 /// Throws Error(input) naming the file, and the tensor where one is to blame.
 SafetensorsFile open_safetensors(const std::string& path);
-
-/// Throws Error(input) naming two tensors that share bytes, which the format forbids.
-void refuse_overlaps(const SafetensorsFile& file);
 
 /// The tensor in memory of its own. Throws Error(input) if the file has none of this name or can no longer be read.
 Tensor read_tensor(const SafetensorsFile& file, const std::string& name);

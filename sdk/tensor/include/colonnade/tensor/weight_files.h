@@ -25,8 +25,6 @@ class WeightFile {
   const std::map<std::string, WeightEntry>& tensors() const { return tensors_; }
   /// The tensor in memory of its own, contiguous. Throws Error(input) if it can no longer be read.
   virtual Tensor read(const std::string& name) const = 0;
-  /// Throws naming two tensors that share bytes where the format forbids it.
-  virtual void refuse_overlaps() const {}
 
  protected:
   explicit WeightFile(std::string path) : path_(std::move(path)) {}
@@ -62,7 +60,7 @@ class WeightFiles {
   std::int64_t layers(const std::string& prefix) const;
   /// Throws unless the tensor is there, has this shape and a floating type.
   void require(const std::string& name, const std::vector<std::int64_t>& shape) const;
-  /// Throws naming the first tensor that is not in `used`, or two that share bytes where the format forbids it.
+  /// Throws naming the first tensor that is not in `used`.
   void require_no_others(const std::set<std::string>& used) const;
   /// config.json beside the weights, where a folder was given and has one; else "".
   const std::string& config() const { return config_; }
