@@ -49,7 +49,7 @@ Model::Model(std::shared_ptr<const Architecture> architecture, Json configuratio
         {.reference = {}, .sparse = at::zeros(structure->sites[i].shape, options), .mask = {}, .u = {}, .v = {}});
   }
   trainable_.assign(weights_.size(), true);
-  writable_.assign(weights_.size(), true);
+  access_.assign(weights_.size(), Access::own);
   structure_ = std::move(structure);
 }
 
@@ -60,7 +60,7 @@ Model::Model(const Model& other)
       structure_(other.structure_),
       weights_(other.weights_),
       trainable_(other.trainable_),
-      writable_(other.weights_.size(), false),
+      access_(other.weights_.size(), Access::none),
       adapters_(other.adapters_) {
   for (AttachedAdapter& attached : adapters_) attached.adapter = attached.adapter->clone();
   for (const auto& hook : other.hooks_) {
@@ -75,7 +75,7 @@ Model& Model::operator=(Model other) noexcept {
   structure_ = std::move(other.structure_);
   weights_ = std::move(other.weights_);
   trainable_ = std::move(other.trainable_);
-  writable_ = std::move(other.writable_);
+  access_ = std::move(other.access_);
   adapters_ = std::move(other.adapters_);
   hooks_ = std::move(other.hooks_);
   return *this;
@@ -145,12 +145,9 @@ Model Model::mutable_copy(const std::vector<std::string>& sites) const {
   for (const std::string& name : wanted) {
     site(name);
     const std::size_t index = structure_->by_name.at(name);
-    copy.writable_[index] = true;
-    SiteWeight& weight = copy.weights_[index];
-    own(weight.sparse);
-    own(weight.mask);
-    own(weight.u);
-    own(weight.v);
+    copy.access_[index] = Access::shared;
+    // What this model itself may write at any time is no longer the copy's.
+    if (access_[index] == Access::own) copy.writable(name);
   }
   for (AttachedAdapter& attached : copy.adapters_) {
     if (!wanted.contains(attached.site)) continue;
@@ -159,11 +156,23 @@ Model Model::mutable_copy(const std::vector<std::string>& sites) const {
   return copy;
 }
 
-SiteWeight& Model::writable(const std::string& name) {
+std::size_t Model::writable_index(const std::string& name) const {
   site(name);
   const std::size_t index = structure_->by_name.at(name);
-  if (!writable_[index]) throw std::logic_error("site '" + name + "' was not made writable by mutable_copy");
-  return weights_[index];
+  if (access_[index] != Access::none) return index;
+  throw std::logic_error("site '" + name + "' was not made writable by mutable_copy");
+}
+
+SiteWeight& Model::writable(const std::string& name) {
+  const std::size_t index = writable_index(name);
+  SiteWeight& weight = weights_[index];
+  if (access_[index] == Access::own) return weight;
+  own(weight.sparse);
+  own(weight.mask);
+  own(weight.u);
+  own(weight.v);
+  access_[index] = Access::own;
+  return weight;
 }
 
 void Model::set_weight(const std::string& name, SiteWeight weight) {
@@ -172,17 +181,17 @@ void Model::set_weight(const std::string& name, SiteWeight weight) {
     throw Error(ErrorKind::input, "site '" + name + "' has shape " + Json(spec.shape).dump() + ", given " +
                                       Json(weight.sparse.sizes().vec()).dump());
   }
-  writable(name) = std::move(weight);
+  weights_[writable_index(name)] = std::move(weight);
 }
 
 void Model::attach(const std::string& name, std::shared_ptr<Adapter> adapter, bool trainable) {
-  writable(name);
+  writable_index(name);
   adapter->bind(site(name));
   adapters_.push_back({name, std::move(adapter), trainable});
 }
 
 void Model::detach(const std::string& name, const std::string& type) {
-  writable(name);
+  writable_index(name);
   std::erase_if(adapters_, [&](const AttachedAdapter& attached) {
     return attached.site == name && is_of_type(attached.adapter->type(), type);
   });
@@ -219,6 +228,7 @@ std::vector<Parameter> Model::parameters() {
   for (std::size_t i = 0; i < weights_.size(); ++i) {
     if (!trainable_[i]) continue;
     const std::string& name = structure_->sites[i].name;
+    if (access_[i] == Access::shared) writable(name);
     SiteWeight& weight = weights_[i];
     const bool matrix = weight.sparse.dim() == 2;
     result.push_back({name + ":S", name, &weight.sparse, 0, matrix ? 1 : -1, weight.mask});

@@ -204,7 +204,7 @@ Model Model::from_field(const Field& field) {
           load_named("hook '" + type + "'", [&] { return load_hook(type, entry.at("configuration"), tensors); }));
     }
     reader.require_all_used();
-    model.writable_.assign(model.weights_.size(), false);
+    model.access_.assign(model.weights_.size(), Access::none);
     return model;
   } catch (const Json::exception& error) {
     throw Error(ErrorKind::input, std::string("the model's document is damaged: ") + error.what());

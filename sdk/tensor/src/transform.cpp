@@ -44,7 +44,7 @@ void check_order(const Symmetry& symmetry, const Tensor& order) {
 void check_members(Model& model, const Symmetry& symmetry) {
   for (const SymmetryMember& member : symmetry.members) {
     const SiteSpec& site = model.site(member.site);
-    model.writable(member.site);
+    model.set_weight(member.site, model.weight(member.site));  // refused where it may not be written
     const bool matrix = site.shape.size() == 2;
     if (member.axis != 0 && (member.axis != 1 || !matrix))
       refuse_member(symmetry, member, "there is no such axis to permute");
@@ -81,7 +81,10 @@ void permute_member(Model& model, const SymmetryMember& member, const Tensor& in
       }
     }
   }
-  reindex(model.writable(member.site), member.axis, index);
+  SiteWeight weight = model.weight(member.site);
+  reindex(weight, member.axis, index);
+  model.set_weight(member.site, std::move(weight));
+  for (const auto& hook : model.hooks()) hook->moved(member.site, member.axis, index);
   for (const AttachedAdapter& attached : model.adapters()) {
     if (attached.site != member.site) continue;
     for (auto& [name, entry] : attached.adapter->tensors()) {

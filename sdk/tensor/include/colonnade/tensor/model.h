@@ -87,6 +87,8 @@ class Hook {
   virtual Tensor penalty(const Model&, const StepInfo&) const { return {}; }
   virtual void after_step(TrainingStep&) {}
   virtual void after_training(TrainingStep&) {}
+  // The rows (axis 0) or columns (1) of a site were put into another order: new one i is old one index[i].
+  virtual void moved(const std::string& site, int axis, const Tensor& index) { (void)site, (void)axis, (void)index; }
   virtual std::map<std::string, double> metrics() const { return {}; }  // shown with progress and in curves
 };
 struct HookType {
@@ -136,7 +138,8 @@ class Model {
   // A copy whose weights at `sites` (and their adapters, and the list of adapters and hooks) may be written; "all" by omission.
   Model mutable_copy() const;
   Model mutable_copy(const std::vector<std::string>& sites) const;
-  // For writing; throws std::logic_error if the site was not made writable. Tensors are the copy's own.
+  // For writing; throws std::logic_error if the site was not made writable. Tensors are the copy's own from here on: to put
+  // others in their place without copying what is there, read `weight` and give `set_weight`.
   SiteWeight& writable(const std::string& site);
   void set_weight(const std::string& site, SiteWeight weight);
   void attach(const std::string& site, std::shared_ptr<Adapter> adapter, bool trainable = true);
@@ -167,12 +170,16 @@ class Model {
     std::map<std::string, std::size_t> by_name;
     std::vector<Symmetry> symmetries;
   };
+  std::size_t writable_index(const std::string& site) const;  // throws like `writable`
+
   std::shared_ptr<const Architecture> architecture_;
   Json configuration_;
   std::shared_ptr<const Structure> structure_;
   std::vector<SiteWeight> weights_;  // by site
   std::vector<bool> trainable_;
-  std::vector<bool> writable_;
+  // Whether a weight's tensors may be written: not at all, once they are copied, or as they are.
+  enum class Access : std::uint8_t { none, shared, own };
+  std::vector<Access> access_;
   std::vector<AttachedAdapter> adapters_;
   std::vector<std::shared_ptr<Hook>> hooks_;
 };
