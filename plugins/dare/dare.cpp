@@ -153,7 +153,11 @@ Value drop_weights(OpContext& context) {
   Model model = editable_copy(source, names);
   std::vector<EditReport> edits(names.size());
   for (std::size_t i = 0; i < names.size(); ++i) {
-    if (of[i] == Of::weights) edits[i] = drop_reference(model.writable(names[i]));
+    if (of[i] == Of::weights) {
+      SiteWeight weight = model.weight(names[i]);
+      edits[i] = drop_reference(weight);
+      model.set_weight(names[i], std::move(weight));
+    }
     edits[i].rank = model.weight(names[i]).rank();
   }
   Past past = past_of(model);
@@ -165,7 +169,7 @@ Value drop_weights(OpContext& context) {
     drop.edit = edits[i];
     require_finite(model.weight(drop.site).sparse,
                    "site '" + drop.site + "' after rescaling by " + std::to_string(drop.factor));
-    past[drop.site][rule_name(options)] = {drop.rate, drop.total_scale(), drop.threshold};
+    past.rules[drop.site][rule_name(options)] = {drop.rate, drop.total_scale(), drop.threshold};
     const auto size = static_cast<double>(model.site(drop.site).elements());
     kept += static_cast<double>(drop.kept);
     elements += size;

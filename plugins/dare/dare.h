@@ -24,6 +24,9 @@ struct DareOptions {
   RandomStream random;  // of the op: the same at every use under one seed
 };
 
+/// Elements that a task takes: sums are per task and added in order, so that threads change nothing.
+inline constexpr std::int64_t kTaskElements = 1 << 18;
+
 /// What happened to one site.
 struct SiteDrop {
   std::string site;
@@ -57,5 +60,7 @@ void rescale_site(SiteWeight& weight, SiteDrop& drop, double factor, bool low_ra
 double fit_scale(double rate, const std::function<double(double)>& difference);
 
 Value drop_weights(OpContext& context);
+/// The same on files of weights, which need not be of a model that anything here knows.
+Value drop_files(OpContext& context);
 
 }  // namespace colonnade::dare

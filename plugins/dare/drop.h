@@ -2,17 +2,29 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "colonnade/random_words.h"
 
 namespace colonnade::dare {
 
-/// Element i survives if its word of `numbers` is at least `threshold`.
+/// Where a site's elements were before its rows and columns were put into other orders: what is row i now was row
+/// rows[i]. Empty: they were not moved.
+struct ElementOrder {
+  std::span<const std::int64_t> rows, columns;
+  std::uint64_t row_length = 1;
+
+  bool moved() const { return !rows.empty() || !columns.empty(); }
+  std::uint64_t original(std::uint64_t element) const;
+};
+
+/// Element i survives if its word of `numbers` is at least `threshold`; i counts in the original order.
 struct ElementRule {
   RandomStream numbers;
   std::uint64_t threshold = 0;  // 0 to 2^32
   std::uint64_t earlier = 0;    // what an earlier use left must be gone already: its threshold, 0 if there was none
+  ElementOrder order = {};
 };
 
 /// What a pass over some elements saw.
@@ -23,16 +35,30 @@ struct DropCounts {
   double after = 0;           // ... over those that survive, before scaling
 };
 
-/// Elements first .. first + count: those that survive are multiplied by `factor`, the others become zero, `keep` says
-/// which. With `masked`, `keep` holds a mask and what it has dropped already stays dropped. Sums only with `norms`.
+/// Elements first .. first + count of a site.
 template <typename Real>
-DropCounts drop_elements(const ElementRule& rule, std::uint64_t first, std::int64_t count, Real factor, bool masked,
-                         bool norms, Real* values, bool* keep);
+struct ElementRange {
+  std::uint64_t first = 0;
+  std::int64_t count = 0;
+  const Real* values = nullptr;
+  const bool* mask = nullptr;  // what is dropped already stays dropped; null: nothing is
+  Real* out = nullptr;         // may be `values`
+  bool* keep = nullptr;        // which survive; may be `mask`
+};
+
+/// out = the values that survive times `factor`, zero for the others. Adds to `counts`; sums only with `norms`.
+template <typename Real>
+void drop_elements(const ElementRule& rule, const ElementRange<Real>& range, Real factor, bool norms,
+                   DropCounts& counts);
 
 /// The same by the obvious loop: its definition.
 template <typename Real>
-DropCounts drop_elements_plain(const ElementRule& rule, std::uint64_t first, std::int64_t count, Real factor,
-                               bool masked, bool norms, Real* values, bool* keep);
+void drop_elements_plain(const ElementRule& rule, const ElementRange<Real>& range, Real factor, bool norms,
+                         DropCounts& counts);
+
+/// The same where something else has decided: `keep` says which survive.
+template <typename Real>
+void drop_decided(const bool* keep, std::int64_t count, Real factor, bool norms, Real* values, DropCounts& counts);
 
 /// The threshold under which, with `ties` beside it, exactly `dropped` of `count` elements have the smallest words;
 /// equal words go by index.

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
+#include <span>
 #include <sstream>
 
 #include "colonnade/error.h"
@@ -13,25 +15,33 @@ namespace colonnade::dare {
 
 namespace {
 
-// Elements a task takes: sums are per task and added in order, so that threads change nothing.
-constexpr std::int64_t kTask = 1 << 18;
-
 Tensor matrix_of(const Tensor& tensor) {
   return tensor.view({tensor.size(0), -1});
 }
 
+std::span<const std::int64_t> indices(const Tensor& order) {
+  if (!order.defined()) return {};
+  return {order.const_data_ptr<std::int64_t>(), static_cast<std::size_t>(order.numel())};
+}
+
+// In one pass from what is there into tensors of its own, so that no copy is made first.
 template <typename Real>
-DropCounts drop_in_parallel(const ElementRule& rule, SiteWeight& weight, bool masked, bool norms, double factor) {
-  const std::int64_t count = weight.sparse.numel(), tasks = (count + kTask - 1) / kTask;
-  Real* values = weight.sparse.data_ptr<Real>();
+DropCounts drop_in_parallel(const ElementRule& rule, SiteWeight& weight, bool norms, double factor) {
+  const Tensor values = weight.sparse.contiguous(), mask = weight.has_mask() ? weight.mask.contiguous() : Tensor();
+  weight.sparse = at::empty_like(values);
+  weight.mask = at::empty(values.sizes(), at::kBool);
+  const std::int64_t count = values.numel(), tasks = (count + kTaskElements - 1) / kTaskElements;
+  const Real* in = values.const_data_ptr<Real>();
+  const bool* kept = mask.defined() ? mask.const_data_ptr<bool>() : nullptr;
+  Real* out = weight.sparse.data_ptr<Real>();
   bool* keep = weight.mask.data_ptr<bool>();
   std::vector<DropCounts> parts(static_cast<std::size_t>(tasks));
   at::parallel_for(0, tasks, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t task = begin; task < end; ++task) {
-      const std::int64_t first = task * kTask;
-      parts[static_cast<std::size_t>(task)] =
-          drop_elements<Real>(rule, static_cast<std::uint64_t>(first), std::min(kTask, count - first),
-                              static_cast<Real>(factor), masked, norms, values + first, keep + first);
+      const std::int64_t first = task * kTaskElements, here = std::min(kTaskElements, count - first);
+      const ElementRange<Real> range{static_cast<std::uint64_t>(first),        here,        in + first,
+                                     kept != nullptr ? kept + first : nullptr, out + first, keep + first};
+      drop_elements<Real>(rule, range, static_cast<Real>(factor), norms, parts[static_cast<std::size_t>(task)]);
     }
   });
   DropCounts all;
@@ -45,11 +55,13 @@ DropCounts drop_in_parallel(const ElementRule& rule, SiteWeight& weight, bool ma
 }
 
 DropCounts drop_uniformly(const ElementRule& rule, SiteWeight& weight, bool norms, double factor) {
-  const bool masked = weight.has_mask();
-  weight.sparse = weight.sparse.contiguous();
-  weight.mask = masked ? weight.mask.contiguous() : at::empty(weight.sparse.sizes(), at::kBool);
-  return weight.sparse.scalar_type() == at::kDouble ? drop_in_parallel<double>(rule, weight, masked, norms, factor)
-                                                    : drop_in_parallel<float>(rule, weight, masked, norms, factor);
+  return weight.sparse.scalar_type() == at::kDouble ? drop_in_parallel<double>(rule, weight, norms, factor)
+                                                    : drop_in_parallel<float>(rule, weight, norms, factor);
+}
+
+// Where an element of the original order is now.
+Tensor positions_now(const Tensor& order) {
+  return order.defined() ? order.argsort() : order;
 }
 
 // Zeros count as the smallest, so that a second use goes on where the first one stopped.
@@ -68,8 +80,8 @@ Tensor largest(const Tensor& values, std::int64_t dropped) {
 [[noreturn]] void refuse_moved(const std::string& site, std::int64_t refilled, double rate) {
   std::ostringstream text;
   text << "site '" << site << "': " << refilled << " of the elements that dare dropped earlier, at rate " << rate
-       << ", are not dropped any more, so its zeros were moved (by a new order of variables) or filled, and the same "
-          "numbers would drop others; order before dropping, or draw anew with another `seed`";
+       << ", are not dropped any more, so its zeros were filled or moved, and the same numbers would drop others; draw "
+          "anew with another `seed`";
   throw Error(ErrorKind::input, text.str());
 }
 
@@ -83,7 +95,28 @@ double plain_factor(const SiteDrop& drop, Rescale rescale) {
   return 1 / (1 - drop.rate) / drop.earlier_scale;
 }
 
-void drop_uniform_site(SiteWeight& weight, SiteDrop& drop, const DareOptions& options, std::uint64_t earlier) {
+// Equal words go by their original places.
+double drop_ties(const ExactCut& cut, const SiteOrder& order, SiteWeight& weight, SiteDrop& drop) {
+  const Tensor rows = positions_now(order.rows), columns = positions_now(order.columns);
+  const std::int64_t length = weight.sparse.numel() / weight.sparse.size(0);
+  double gone = 0;
+  for (const std::uint64_t tie : cut.ties) {
+    std::int64_t row = static_cast<std::int64_t>(tie) / length, column = static_cast<std::int64_t>(tie) % length;
+    if (rows.defined()) row = rows[row].item<std::int64_t>();
+    if (columns.defined()) column = columns[column].item<std::int64_t>();
+    const std::int64_t at = row * length + column;
+    bool& kept = weight.mask.data_ptr<bool>()[at];
+    Tensor value = weight.sparse.view({-1})[at];
+    gone += std::abs(value.item<double>());
+    value.zero_();
+    drop.kept -= kept ? 1 : 0;
+    kept = false;
+  }
+  return gone;
+}
+
+void drop_uniform_site(SiteWeight& weight, SiteDrop& drop, const DareOptions& options, const SiteOrder& order,
+                       std::uint64_t earlier) {
   const RandomStream numbers = options.random.at(drop.site);
   const auto count = static_cast<std::uint64_t>(weight.sparse.numel());
   ExactCut cut{word_threshold(drop.rate), {}};
@@ -94,20 +127,13 @@ void drop_uniform_site(SiteWeight& weight, SiteDrop& drop, const DareOptions& op
   drop.governed = weight.sparse.numel();
   const bool l1 = options.rescale == Rescale::l1;
   const double factor = plain_factor(drop, options.rescale);
-  const DropCounts counts = drop_uniformly({numbers, cut.threshold, earlier}, weight, l1, factor);
+  const std::uint64_t row_length = count / static_cast<std::uint64_t>(weight.sparse.size(0));
+  const ElementRule rule{numbers, cut.threshold, earlier, {indices(order.rows), indices(order.columns), row_length}};
+  const DropCounts counts = drop_uniformly(rule, weight, l1, factor);
   if (counts.refilled > 0) refuse_moved(drop.site, counts.refilled, drop.earlier_rate);
   drop.kept = counts.kept;
-  double after = counts.after;
-  for (const std::uint64_t tie : cut.ties) {
-    const auto at = static_cast<std::int64_t>(tie);
-    bool& kept = weight.mask.data_ptr<bool>()[at];
-    Tensor value = weight.sparse.view({-1})[at];
-    after -= std::abs(value.item<double>());
-    value.zero_();
-    drop.kept -= kept ? 1 : 0;
-    kept = false;
-  }
-  drop.factor = l1 ? l1_factor(counts.before, after) : factor;
+  const double gone = drop_ties(cut, order, weight, drop);
+  drop.factor = l1 ? l1_factor(counts.before, counts.after - gone) : factor;
   if (l1) weight.sparse.mul_(drop.factor);
 }
 
@@ -142,12 +168,22 @@ void drop_other_site(SiteWeight& weight, SiteDrop& drop, const DareOptions& opti
   rescale_site(weight, drop, factor, options.low_rank);
 }
 
+void reorder(AxisDrop& axes, const SiteOrder& order) {
+  const auto act = [](Tensor& flags, const Tensor& index) {
+    if (flags.defined() && index.defined()) flags = flags.index_select(0, index);
+  };
+  act(axes.governed_rows, order.rows);
+  act(axes.kept_rows, order.rows);
+  act(axes.governed_columns, order.columns);
+  act(axes.kept_columns, order.columns);
+}
+
 // A history counts as long as a mask stands: a weight that lost it is a new one.
 void recall(SiteDrop& drop, const SiteWeight& weight, const DareOptions& options, const Past& past,
             std::uint64_t& threshold) {
   drop.rate = options.rate;
-  const auto site = past.find(drop.site);
-  if (site == past.end() || !weight.has_mask()) return;
+  const auto site = past.rules.find(drop.site);
+  if (site == past.rules.end() || !weight.has_mask()) return;
   const auto found = site->second.find(rule_name(options));
   if (found == site->second.end()) return;
   drop.continued = true;
@@ -169,28 +205,38 @@ std::vector<SiteDrop> drop_sites(Model& model, const std::vector<std::string>& s
                                  const Past& past) {
   const bool structured = options.strategy == Strategy::structured;
   StructuredRule rule{options.structure, options.rate, options.exact, options.random};
+  const auto decide = [&] {
+    std::vector<AxisDrop> axes = decide_axes(model, sites, rule);
+    for (std::size_t i = 0; i < sites.size(); ++i) reorder(axes[i], past.order(sites[i]));
+    return axes;
+  };
   std::vector<AxisDrop> axes(sites.size());
-  if (structured) axes = decide_axes(model, sites, rule);
+  if (structured) axes = decide();
+  std::map<double, std::vector<AxisDrop>> earlier_axes;  // by rate: sites may have been thinned differently
   std::vector<SiteDrop> drops(sites.size());
   for (std::size_t i = 0; i < sites.size(); ++i) {
     SiteDrop& drop = drops[i];
     drop.site = sites[i];
     drop.axes = axes[i];
-    SiteWeight& weight = model.writable(drop.site);
+    SiteWeight weight = model.weight(drop.site);
     std::uint64_t threshold = 0;
     recall(drop, weight, options, past, threshold);
     if (options.strategy == Strategy::uniform) {
-      drop_uniform_site(weight, drop, options, threshold);
+      drop_uniform_site(weight, drop, options, past.order(drop.site), threshold);
+      model.set_weight(drop.site, std::move(weight));
       continue;
     }
     AxisDrop earlier;
     if (structured && drop.continued) {
+      auto& known = earlier_axes[drop.earlier_rate];
       rule.rate = drop.earlier_rate;
-      earlier = decide_axes(model, {drop.site}, rule).front();
+      if (known.empty()) known = decide();
+      earlier = known[i];
     }
     // A lower rate than before drops nothing more.
     if (structured && drop.earlier_rate > options.rate) drop.axes = earlier;
     drop_other_site(weight, drop, options, earlier);
+    model.set_weight(drop.site, std::move(weight));
   }
   return drops;
 }

@@ -20,10 +20,24 @@ struct Earlier {
 /// How the rule that drops single elements by their numbers begins; the key of the op's numbers follows.
 inline constexpr const char* kElementRule = "uniform/";
 
-/// By site, then by rule: a strategy with the key of its random numbers.
-using Past = std::map<std::string, std::map<std::string, Earlier>>;
+/// What was done so far, by site, then by rule: a strategy with the key of its random numbers.
+using Rules = std::map<std::string, std::map<std::string, Earlier>>;
 
-/// Kept with the model as a hook that does nothing while it trains.
+/// Where the rows and columns of a site were when the model was first thinned, i64; undefined: where they are.
+struct SiteOrder {
+  Tensor rows, columns;
+
+  bool moved() const { return rows.defined() || columns.defined(); }
+};
+
+struct Past {
+  Rules rules;
+  std::map<std::string, SiteOrder> orders;  // of the sites that were moved since
+
+  SiteOrder order(const std::string& site) const;
+};
+
+/// Kept with the model as a hook that does nothing while it trains, and follows where a permutation takes elements.
 HookType history_type();
 Past past_of(const Model& model);
 void set_past(Model& model, const Past& past);

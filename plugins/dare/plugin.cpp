@@ -6,6 +6,32 @@ namespace colonnade::dare {
 
 namespace {
 
+void declare_files(Registrar& registrar) {
+  registrar.op("dare_files")
+      .doc(
+          "Does what `dare` does on files of weights, of any family of models.\n"
+          "Reads base and tuned as safetensors, a file or a folder of them each, and gives tuned's files again with "
+          "base + f M x (tuned - base) in place of each tensor: same names, types, order and metadata, and beside them "
+          "what stands beside tuned's (configuration, vocabulary). Under one seed the masks are those that `dare` "
+          "draws "
+          "for a model's sites, a site being called like its tensor without `.weight`; computed in fp32 (f64 where a "
+          "tensor is), rounded once. A tensor that base lacks, and one of whole numbers, is kept as it is and named in "
+          "the report. Nothing is held in memory: sizes and l1 take passes of their own over the files.")
+      .example("local thin = col.dare_files { base = \"base\", tuned = \"tuned\", drop_rate = 0.9 }")
+      .random()
+      .fixed_stream()
+      .output("files", "files", "tuned's files, thinned; `export` writes them")
+      .output("report", "table", "for each tensor: elements, how many were dropped, the factor, why it was kept whole")
+      .output("sparsity", "scalar", "share of the differences that is dropped")
+      .param(path("base", "a safetensors file, or a folder of them: what differences are from"))
+      .param(path("tuned", "the same of what was made from the base"))
+      .param(real("drop_rate", "share to drop").range(0, 1).fall_back(0.9).searched(Search::linear))
+      .param(choice("strategy", {"uniform", "magnitude"}, "what decides").fall_back("uniform"))
+      .param(choice("rescale", {"inverse_keep", "l1", "none"}, "f").fall_back("inverse_keep"))
+      .param(boolean("exact_count", "uniform: drop exactly round(drop_rate n) of a tensor's elements").fall_back(false))
+      .run(drop_files);
+}
+
 void register_plugin(Registrar& registrar) {
   register_hook(registrar, history_type());
   OpDeclaration& op = registrar.op("dare");
@@ -51,6 +77,7 @@ void register_plugin(Registrar& registrar) {
                  .optional());
   constexpr std::int64_t one_batch = 8;
   op.param(samples_param(one_batch)).param(length_param()).run(drop_weights);
+  declare_files(registrar);
 }
 
 }  // namespace

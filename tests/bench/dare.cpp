@@ -60,8 +60,12 @@ int main() {
     for (const bool masked : {false, true}) {
       const dare::ElementRule rule{RandomStream(1), word_threshold(0.9), masked ? word_threshold(0.5) : 0};
       const double seconds = median_seconds([&](std::int64_t first, std::int64_t count) {
-        dare::drop_elements<float>(rule, static_cast<std::uint64_t>(first), count, 1.0F, masked, false,
-                                   weight.data_ptr<float>() + first, mask.data_ptr<bool>() + first);
+        dare::DropCounts counts;
+        float* values = weight.data_ptr<float>() + first;
+        bool* keep = mask.data_ptr<bool>() + first;
+        dare::drop_elements<float>(
+            rule, {static_cast<std::uint64_t>(first), count, values, masked ? keep : nullptr, values, keep}, 1.0F,
+            false, counts);
       });
       report(masked ? "drop, a later stage" : "drop", threads, seconds, masked ? 10 : 9, copy_rate);
     }

@@ -32,16 +32,42 @@ std::vector<Real> values(std::size_t count) {
 }
 
 template <typename Real>
-void compare(std::size_t count, double rate, bool masked, bool norms, std::uint64_t first) {
-  const ElementRule rule{numbers(1), word_threshold(rate), word_threshold(rate / 2)};
+DropCounts drop_in_place(const ElementRule& rule, std::uint64_t first, std::size_t count, Real factor, bool masked,
+                         Real* values, Flags& keep) {
+  DropCounts counts;
+  drop_elements<Real>(
+      rule,
+      {first, static_cast<std::int64_t>(count), values, masked ? keep.data.get() : nullptr, values, keep.data.get()},
+      factor, false, counts);
+  return counts;
+}
+
+template <typename Real>
+void compare(std::size_t count, double rate, bool masked, bool norms, std::uint64_t first,
+             const ElementOrder& order = {}) {
+  const ElementRule rule{numbers(1), word_threshold(rate), word_threshold(rate / 2), order};
   const Real factor = norms ? 1 : static_cast<Real>(3.7);
   auto fast = values<Real>(count), slow = fast;
   Flags fast_keep(count), slow_keep(count);
   for (std::size_t i = 0; i < count; ++i) fast_keep.data[i] = slow_keep.data[i] = i % 3 != 0;
   const auto size = static_cast<std::int64_t>(count);
-  const DropCounts a = drop_elements(rule, first, size, factor, masked, norms, fast.data(), fast_keep.data.get());
-  const DropCounts b = drop_elements_plain(rule, first, size, factor, masked, norms, slow.data(), slow_keep.data.get());
+  // In place, and from one memory into another.
+  DropCounts a, b, c;
+  const auto range = [&](std::vector<Real>& out, Flags& keep) {
+    return ElementRange<Real>{first, size, out.data(), masked ? keep.data.get() : nullptr, out.data(), keep.data.get()};
+  };
+  auto apart = range(fast, fast_keep);
+  std::vector<Real> other(count);
+  Flags other_keep(count);
+  apart.out = other.data();
+  apart.keep = other_keep.data.get();
+  drop_elements(rule, apart, factor, norms, c);
+  drop_elements(rule, range(fast, fast_keep), factor, norms, a);
+  drop_elements_plain(rule, range(slow, slow_keep), factor, norms, b);
   CHECK(fast == slow);
+  CHECK(other == slow);
+  CHECK(std::equal(other_keep.data.get(), other_keep.data.get() + count, slow_keep.data.get()));
+  CHECK(c.kept == b.kept);
   CHECK(std::equal(fast_keep.data.get(), fast_keep.data.get() + count, slow_keep.data.get()));
   CHECK(a.kept == b.kept);
   CHECK(a.refilled == b.refilled);
@@ -87,16 +113,48 @@ TEST_CASE("the pass over memory does what the loop says, at any rate, length, ma
   }
 }
 
+TEST_CASE("elements that were moved are decided about by where they were") {
+  constexpr std::int64_t rows = 60, columns = 70;
+  std::vector<std::int64_t> row_order(rows), column_order(columns);
+  for (std::int64_t i = 0; i < rows; ++i) row_order[static_cast<std::size_t>(i)] = (i * 7 + 3) % rows;
+  for (std::int64_t i = 0; i < columns; ++i) column_order[static_cast<std::size_t>(i)] = (i * 3 + 5) % columns;
+  constexpr std::size_t count = rows * columns;
+  const auto here = mask(numbers(1), 0.7, count);
+  for (const bool move_rows : {false, true}) {
+    for (const bool move_columns : {false, true}) {
+      ElementOrder order;
+      order.row_length = columns;
+      if (move_rows) order.rows = row_order;
+      if (move_columns) order.columns = column_order;
+      // A piece that begins and ends within rows, against the loop.
+      for (const bool masked : {false, true}) compare<float>(2500, 0.7, masked, true, 33, order);
+      std::vector<float> ones(count, 1);
+      Flags keep(count);
+      drop_in_place<float>({numbers(1), word_threshold(0.7), 0, order}, 0, count, 1, false, ones.data(), keep);
+      for (std::int64_t r = 0; r < rows; ++r) {
+        for (std::int64_t c = 0; c < columns; ++c) {
+          const std::int64_t was = (move_rows ? row_order[static_cast<std::size_t>(r)] : r) * columns +
+                                   (move_columns ? column_order[static_cast<std::size_t>(c)] : c);
+          REQUIRE(keep.data[static_cast<std::size_t>(r * columns + c)] == (here[static_cast<std::size_t>(was)] > 0));
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("a site cut into pieces is the site in one piece") {
   const ElementRule rule{numbers(4), word_threshold(0.9), 0};
   constexpr std::int64_t count = 30000;
   auto whole = values<float>(count), pieces = whole;
   Flags whole_keep(count), piece_keep(count);
-  drop_elements(rule, 0, count, 10.0F, false, false, whole.data(), whole_keep.data.get());
+  drop_in_place(rule, 0, count, 10.0F, false, whole.data(), whole_keep);
   for (std::int64_t at = 0; at < count;) {
     const std::int64_t here = std::min<std::int64_t>(count - at, 1 + at / 3);
-    drop_elements(rule, static_cast<std::uint64_t>(at), here, 10.0F, false, false, pieces.data() + at,
-                  piece_keep.data.get() + at);
+    DropCounts counts;
+    drop_elements<float>(rule,
+                         {static_cast<std::uint64_t>(at), here, pieces.data() + at, nullptr, pieces.data() + at,
+                          piece_keep.data.get() + at},
+                         10.0F, false, counts);
     at += here;
   }
   CHECK(whole == pieces);
@@ -110,9 +168,9 @@ TEST_CASE("what an earlier use dropped and is there again is counted") {
   Flags keep(count);
   for (std::size_t i = 0; i < count; ++i) keep.data[i] = kept_once[i] > 0;
   const ElementRule rule{numbers(1), word_threshold(0.9), word_threshold(0.5)};
-  CHECK(drop_elements(rule, 0, count, 1.0F, true, false, some.data(), keep.data.get()).refilled == 0);
+  CHECK(drop_in_place(rule, 0, count, 1.0F, true, some.data(), keep).refilled == 0);
   for (std::size_t i = 0; i < count; ++i) keep.data[i] = kept_once[count - 1 - i] > 0;  // moved
-  CHECK(drop_elements(rule, 0, count, 1.0F, true, false, some.data(), keep.data.get()).refilled > 1000);
+  CHECK(drop_in_place(rule, 0, count, 1.0F, true, some.data(), keep).refilled > 1000);
 }
 
 TEST_CASE("an exact cut drops the smallest words, exactly as many as wanted, nested over rates") {
@@ -156,7 +214,7 @@ TEST_CASE("1/keep is unbiased: z squared over a thousand draws has mean 1") {
     for (int draw = 0; draw < draws; ++draw) {
       auto dropped = weights;
       const ElementRule rule{numbers(static_cast<std::uint64_t>(draw)), word_threshold(rate), 0};
-      drop_elements(rule, 0, count, 1 / (1 - rate), false, false, dropped.data(), keep.data.get());
+      drop_in_place(rule, 0, count, 1 / (1 - rate), false, dropped.data(), keep);
       for (std::size_t i = 0; i < count; ++i) sums[i] += dropped[i];
     }
     double z_squared = 0;
