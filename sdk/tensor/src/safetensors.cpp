@@ -131,18 +131,18 @@ void require_filled(const SafetensorsFile& file, std::uint64_t data_start, std::
     return std::pair(a.second->begin, a.second->end) < std::pair(b.second->begin, b.second->end);
   });
   std::uint64_t filled = data_start;
-  std::string before;
+  std::string before, hole;
   for (const auto& [name, entry] : tensors) {
     if (entry->begin < filled) {
       refuse(file.path, "tensors '" + before + "' and '" + name + "' lie on the same bytes: it is damaged");
     }
-    if (entry->begin > filled) {
-      refuse(file.path, std::to_string(entry->begin - filled) + " bytes before tensor '" + name +
-                            "' belong to no tensor: it is damaged");
+    if (entry->begin > filled && hole.empty()) {
+      hole = std::to_string(entry->begin - filled) + " bytes before tensor '" + name + "'";
     }
     filled = entry->end;
     if (entry->end > entry->begin) before = name;
   }
+  if (!hole.empty()) refuse(file.path, hole + " belong to no tensor: it is damaged");
   if (filled == size) return;
   refuse(file.path, std::to_string(size - filled) + " bytes at its end belong to no tensor: it is damaged");
 }

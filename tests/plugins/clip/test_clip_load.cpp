@@ -2,7 +2,6 @@
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -11,6 +10,7 @@
 #include "colonnade/error.h"
 #include "model_support.h"
 #include "plugins/clip/load.h"
+#include "tests/support/safetensors_bytes.h"
 
 namespace colonnade::clip {
 namespace {
@@ -42,16 +42,7 @@ class Folder {
 
 /// A fixture's weights with the header changed.
 std::string changed(const std::string& name, const std::function<void(Json&)>& change) {
-  const std::string bytes = read_file(fixture(name) + "/model.safetensors");
-  std::uint64_t length = 0;
-  std::memcpy(&length, bytes.data(), sizeof(length));
-  Json header = Json::parse(bytes.substr(sizeof(length), length));
-  change(header);
-  const std::string text = header.dump();
-  const std::uint64_t size = text.size();
-  std::string result(sizeof(size), '\0');
-  std::memcpy(result.data(), &size, sizeof(size));
-  return result + text + bytes.substr(sizeof(length) + length);
+  return changed_safetensors(read_file(fixture(name) + "/model.safetensors"), change);
 }
 
 std::string message_of(const LoadRequest& request) {

@@ -14,6 +14,7 @@
 #include "colonnade/tensor/safetensors.h"
 #include "model_support.h"
 #include "plugins/mamba/load.h"
+#include "tests/support/safetensors_bytes.h"
 
 namespace colonnade::mamba {
 namespace {
@@ -43,22 +44,9 @@ class Folder {
   fs::path path_;
 };
 
-/// A safetensors file of a header and data.
-std::string safetensors(const std::string& header, const std::string& data = "") {
-  const std::uint64_t length = header.size();
-  std::string bytes(sizeof(length), '\0');
-  std::memcpy(bytes.data(), &length, sizeof(length));
-  return bytes + header + data;
-}
-
 /// The "published" fixture with its header changed.
-std::string changed(const std::function<void(Json&)>& change) {
-  const std::string bytes = read_file(fixture("published") + "/model.safetensors");
-  std::uint64_t length = 0;
-  std::memcpy(&length, bytes.data(), sizeof(length));
-  Json header = Json::parse(bytes.substr(sizeof(length), length));
-  change(header);
-  return safetensors(header.dump(), bytes.substr(sizeof(length) + length));
+std::string changed(const std::function<void(Json&)>& change, const std::string& more = "") {
+  return changed_safetensors(read_file(fixture("published") + "/model.safetensors"), change, more);
 }
 
 LoadRequest request_for(const std::string& weights) {
@@ -93,30 +81,31 @@ TEST_CASE("hostile headers are refused, not believed") {
     return message_of(request_for(folder.write("model.safetensors", bytes)));
   };
   CHECK_THAT(message(std::string(8, '\xff') + "{}"), Contains("header of 18446744073709551615 bytes"));
-  CHECK_THAT(message(safetensors("[]")), Contains("not a JSON object"));
-  CHECK_THAT(message(safetensors("{\"a\"")), Contains("not a JSON object"));
-  CHECK_THAT(message(safetensors(std::string(100000, '['))), Contains("not a JSON object"));
-  CHECK_THAT(message(safetensors(R"({"a":{"dtype":"F32","shape":[2]}})")), Contains("tensor 'a' lacks"));
-  CHECK_THAT(message(safetensors(R"({"a":{"dtype":"F8","shape":[2],"data_offsets":[0,8]}})", "12345678")),
+  CHECK_THAT(message(safetensors_bytes("[]")), Contains("not a JSON object"));
+  CHECK_THAT(message(safetensors_bytes("{\"a\"")), Contains("not a JSON object"));
+  CHECK_THAT(message(safetensors_bytes(std::string(100000, '['))), Contains("not a JSON object"));
+  CHECK_THAT(message(safetensors_bytes(R"({"a":{"dtype":"F32","shape":[2]}})")), Contains("tensor 'a' lacks"));
+  CHECK_THAT(message(safetensors_bytes(R"({"a":{"dtype":"F8","shape":[2],"data_offsets":[0,8]}})", "12345678")),
              Contains("'a'") && Contains("F8"));
-  CHECK_THAT(message(safetensors(R"({"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}})", "12345678")),
+  CHECK_THAT(message(safetensors_bytes(R"({"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}})", "12345678")),
              Contains("'a'") && Contains("-2"));
-  CHECK_THAT(message(safetensors(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,9]}})", "12345678")),
+  CHECK_THAT(message(safetensors_bytes(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,9]}})", "12345678")),
              Contains("'a'") && Contains("truncated or damaged"));
-  CHECK_THAT(message(safetensors(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}})", "12345678")),
+  CHECK_THAT(message(safetensors_bytes(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}})", "12345678")),
              Contains("'a'") && Contains("damaged"));
-  CHECK_THAT(message(safetensors(R"({"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}})", "12345678")),
+  CHECK_THAT(message(safetensors_bytes(R"({"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}})", "12345678")),
              Contains("'a'") && Contains("takes 12"));
-  CHECK_THAT(message(safetensors(R"({"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,0]}})")),
-             Contains("'a'") && Contains("impossible shape"));
-  CHECK_THAT(message(safetensors(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},
+  CHECK_THAT(
+      message(safetensors_bytes(R"({"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,0]}})")),
+      Contains("'a'") && Contains("impossible shape"));
+  CHECK_THAT(message(safetensors_bytes(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},
                                      "a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})",
-                                 "12345678")),
+                                       "12345678")),
              Contains("names \"a\" twice"));
   const std::string deep = std::string(100000, '[') + std::string(100000, ']');
-  CHECK_THAT(message(safetensors("{\"a\":{\"dtype\":" + deep + ",\"shape\":[],\"data_offsets\":[0,0]}}")),
+  CHECK_THAT(message(safetensors_bytes("{\"a\":{\"dtype\":" + deep + ",\"shape\":[],\"data_offsets\":[0,0]}}")),
              Contains("nested too deeply"));
-  CHECK_THAT(message(safetensors("{}")), Contains("backbone.embeddings.weight"));
+  CHECK_THAT(message(safetensors_bytes("{}")), Contains("backbone.embeddings.weight"));
 }
 
 TEST_CASE("a tensor that is missing, misshapen, foreign or not finite is named") {
@@ -145,10 +134,13 @@ TEST_CASE("a tensor that is missing, misshapen, foreign or not finite is named")
              }),
              Contains("lm_head.weight") && Contains("tied"));
 
-  CHECK_THAT(message([&](Json& header) {
-               header["backbone.layers.0.mixer.D"]["data_offsets"] =
-                   header["backbone.layers.1.mixer.D"]["data_offsets"];
-             }),
+  const std::string twice = changed_safetensors(
+      read_file(fixture("published") + "/model.safetensors"),
+      [](Json& header) {
+        header["backbone.layers.0.mixer.D"]["data_offsets"] = header["backbone.layers.1.mixer.D"]["data_offsets"];
+      },
+      "", true);
+  CHECK_THAT(message_of(request_for(folder.write("model.safetensors", twice))),
              Contains("'backbone.layers.0.mixer.D' and 'backbone.layers.1.mixer.D' lie on the same bytes"));
 
   std::string bytes = read_file(fixture("published") + "/model.safetensors");
@@ -200,15 +192,16 @@ TEST_CASE("the epsilon of config.json holds, and half precision is widened") {
   const std::string original = fixture("published") + "/model.safetensors";
   const SafetensorsFile file = open_safetensors(original);
   const Tensor norm = read_tensor(file, "backbone.norm_f.weight").to(at::kBFloat16);
-  std::string bytes = changed([&](Json& header) {
-    std::int64_t last = 0;
-    for (const auto& [name, entry] : header.items()) {
-      if (name != "__metadata__") last = std::max(last, entry["data_offsets"][1].get<std::int64_t>());
-    }
-    header["backbone.norm_f.weight"] = {
-        {"dtype", "BF16"}, {"shape", {24}}, {"data_offsets", {last, last + static_cast<std::int64_t>(norm.nbytes())}}};
-  });
-  bytes.append(static_cast<const char*>(norm.const_data_ptr()), norm.nbytes());
+  const auto size = static_cast<std::int64_t>(norm.nbytes());
+  const std::string bytes = changed(
+      [&](Json& header) {
+        std::int64_t last = 0;
+        for (const auto& [name, entry] : header.items()) {
+          if (name != "__metadata__") last = std::max(last, entry["data_offsets"][1].get<std::int64_t>());
+        }
+        header["backbone.norm_f.weight"] = {{"dtype", "BF16"}, {"shape", {24}}, {"data_offsets", {last, last + size}}};
+      },
+      std::string(static_cast<const char*>(norm.const_data_ptr()), norm.nbytes()));
   const Model model = load_model(request_for(folder.write("model.safetensors", bytes)));
   CHECK(model.dtype() == at::kFloat);
   CHECK(at::equal(model.weight(kFinalNormSite).sparse, norm.to(at::kFloat)));
