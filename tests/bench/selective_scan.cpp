@@ -139,6 +139,7 @@ int main(int count, char** arguments) {
     const Times own = measure(ours, inputs, kOurRepeats, kOurRepeats);
     print_row("mamba::selective_scan", threads, own, own);
     print_shares(threads, own.forward);
+    if (count != 1) continue;
     print_row("loop, step by step", threads, measure(loop, inputs, kLoopRepeats, kLoopRepeats), own);
     print_row("loop, decays ahead", threads, measure(loop_with_decays_ahead, inputs, kLoopRepeats, kOnce), own);
   }
