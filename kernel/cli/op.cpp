@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "colonnade/param_names.h"
 #include "colonnade/text.h"
 #include "kernel/cli/commands.h"
 #include "kernel/cli/options.h"
@@ -17,33 +18,9 @@ struct OpOptions : CommonOptions {
   const CLI::App* command = nullptr;
 };
 
-std::string type_name(ParamType type) {
-  switch (type) {
-    case ParamType::boolean:
-      return "boolean";
-    case ParamType::integer:
-      return "integer";
-    case ParamType::real:
-      return "real";
-    case ParamType::string:
-      return "string";
-    case ParamType::choice:
-      return "choice";
-    case ParamType::path:
-      return "path";
-    case ParamType::list:
-      return "list";
-    case ParamType::recipe:
-      return "recipe";
-    case ParamType::sites:
-      return "sites";
-  }
-  return "";
-}
-
 std::string type_text(const Param& param) {
-  std::string text = type_name(param.type);
-  if (param.type == ParamType::list) text += " of " + type_name(param.element);
+  std::string text(param_type_name(param.type));
+  if (param.type == ParamType::list) text += fmt::format(" of {}", param_type_name(param.element));
   if (param.type == ParamType::recipe && !param.accepts.empty()) text += " of " + param.accepts;
   if (param.type == ParamType::choice) text = fmt::format("{}", fmt::join(param.choices, " | "));
   return text;

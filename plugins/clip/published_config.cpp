@@ -6,6 +6,7 @@
 #include <iterator>
 
 #include "colonnade/error.h"
+#include "colonnade/parse_json.h"
 
 namespace colonnade::clip {
 namespace {
@@ -53,7 +54,7 @@ Json read_document(const std::string& path) {
   std::ifstream stream(path, std::ios::binary);
   if (!stream) throw Error(ErrorKind::input, path + ": cannot be opened: " + std::strerror(errno));
   const std::string text{std::istreambuf_iterator<char>(stream), {}};
-  Json document = Json::parse(text, nullptr, false);
+  Json document = parse_json(text, path);
   if (!document.is_object()) throw Error(ErrorKind::input, path + ": not a JSON object");
   return document;
 }

@@ -4,7 +4,7 @@
 #include <memory>
 
 #include "colonnade/error.h"
-#include "colonnade/json.h"
+#include "colonnade/parse_json.h"
 #include "vocabulary.h"
 
 namespace colonnade::clip {
@@ -36,7 +36,7 @@ std::string read_text(const std::string& path) {
 }
 
 Json read_object(const std::string& path) {
-  Json document = Json::parse(read_text(path), nullptr, false);
+  Json document = parse_json(read_text(path), path);
   if (!document.is_object()) refuse(path, "not a JSON object");
   return document;
 }

@@ -3,8 +3,10 @@
 #include <cstdint>
 #include <fstream>
 #include <functional>
+#include <iterator>
 
 #include "colonnade/error.h"
+#include "colonnade/parse_json.h"
 #include "configuration.h"
 
 namespace colonnade::mamba {
@@ -115,12 +117,8 @@ PublishedConfig read_original(const std::string& path, const Json& document) {
 PublishedConfig read_published_config(const std::string& path) {
   std::ifstream stream(path, std::ios::binary);
   if (!stream) refuse(path, "cannot be opened");
-  constexpr int kDeepest = 64;  // messages quote entries, level by level
-  const auto check = [&](int depth, Json::parse_event_t, Json&) {
-    if (depth > kDeepest) refuse(path, "is nested more than " + std::to_string(kDeepest) + " deep");
-    return true;
-  };
-  const Json document = Json::parse(stream, check, false);
+  const std::string text{std::istreambuf_iterator<char>(stream), {}};
+  const Json document = parse_json(text, path);
   if (!document.is_object()) refuse(path, "is not a JSON object");
   if (document.contains("n_layer") && document.contains("d_model")) return read_original(path, document);
   return read_hub(path, document);

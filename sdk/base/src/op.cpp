@@ -1,5 +1,6 @@
 #include "colonnade/op.h"
 
+#include "colonnade/param_names.h"
 #include "colonnade/text.h"
 #include "param_text.h"
 
@@ -26,32 +27,8 @@ Recipe Recipe::from_json(const Json& document) {
 namespace detail {
 namespace {
 
-std::string_view name_of(ParamType type) {
-  switch (type) {
-    case ParamType::boolean:
-      return "boolean";
-    case ParamType::integer:
-      return "integer";
-    case ParamType::real:
-      return "real";
-    case ParamType::string:
-      return "string";
-    case ParamType::choice:
-      return "choice";
-    case ParamType::path:
-      return "path";
-    case ParamType::list:
-      return "list";
-    case ParamType::recipe:
-      return "recipe";
-    case ParamType::sites:
-      return "sites";
-  }
-  return "";
-}
-
 std::string type_text(ParamType type, bool list) {
-  return (list ? "a list of " : "") + std::string(name_of(type));
+  return (list ? "a list of " : "") + std::string(param_type_name(type));
 }
 
 // An integer is read as a real number without loss; all that is written as text is read as text.

@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "colonnade/error.h"
+#include "colonnade/param_names.h"
 #include "colonnade/schema.h"
 
 namespace colonnade {
@@ -54,8 +55,8 @@ std::optional<double> bound_from_json(const Json& document) {
 
 Json param_to_json(const Param& param) {
   Json document = {{"name", param.name},
-                   {"type", name_of(kParamTypes, param.type)},
-                   {"element", name_of(kParamTypes, param.element)},
+                   {"type", param_type_name(param.type)},
+                   {"element", param_type_name(param.element)},
                    {"min", bound_to_json(param.min)},
                    {"max", bound_to_json(param.max)},
                    {"min_exclusive", param.min_exclusive},
@@ -73,8 +74,8 @@ Json param_to_json(const Param& param) {
 Param param_from_json(const Json& document) {
   Param param;
   param.name = document.at("name").get<std::string>();
-  param.type = value_of(kParamTypes, document.at("type"));
-  param.element = value_of(kParamTypes, document.at("element"));
+  param.type = param_type_from_name(document.at("type"));
+  param.element = param_type_from_name(document.at("element"));
   param.min = bound_from_json(document.at("min"));
   param.max = bound_from_json(document.at("max"));
   param.min_exclusive = document.at("min_exclusive").get<bool>();
@@ -145,6 +146,14 @@ OpSchema parse(const Json& document) {
 }
 
 }  // namespace
+
+std::string_view param_type_name(ParamType type) {
+  return name_of(kParamTypes, type);
+}
+
+ParamType param_type_from_name(const std::string& name) {
+  return value_of(kParamTypes, name);
+}
 
 Json to_json(const OpSchema& schema) {
   Json params = Json::array();

@@ -107,6 +107,11 @@ TEST_CASE("config.json and the request must agree with the tensors") {
              Contains("text_config.hidden_act") && Contains("relu"));
   CHECK_THAT(message([](Json& c) { c["text_config"]["eos_token_id"] = 50; }), Contains("end token 50"));
   CHECK_THAT(message([](Json& c) { c["model_type"] = "siglip"; }), Contains("siglip"));
+  constexpr std::size_t kDeep = 1000000;
+  std::string nested;
+  for (std::size_t i = 0; i < kDeep; ++i) nested += "[";
+  folder.write("config.json", "{\"model_type\": " + nested + std::string(kDeep, ']') + "}");
+  CHECK_THAT(message_of(request_for(folder.path())), Contains("config.json") && Contains("levels deep"));
   LoadRequest request = request_for(folder.path() + "/model.safetensors");
   CHECK_THAT(message_of(request), Contains("no multiple of 64") && Contains("text_heads"));
   request.text_heads = 4;

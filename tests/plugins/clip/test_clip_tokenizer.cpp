@@ -139,7 +139,11 @@ TEST_CASE("what a vocabulary's files get wrong is named") {
   CHECK_THAT(message(folder.string()), Contains("none of tokenizer.json"));
   CHECK_THAT(message((folder / "nothing").string()), Contains("nothing: cannot be opened"));
   const std::string path = write("tokenizer.json", "[1");
-  CHECK_THAT(message(path), Contains(path) && Contains("not a JSON object"));
+  CHECK_THAT(message(path), Contains(path) && Contains("is no JSON"));
+  write("tokenizer.json", "[1]");
+  CHECK_THAT(message(path), Contains("not a JSON object"));
+  write("tokenizer.json", std::string(1000000, '['));
+  CHECK_THAT(message(path), Contains("levels deep"));
   write("tokenizer.json", R"({"model":{"type":"Unigram"}})");
   CHECK_THAT(message(path), Contains("no byte-pair encoding"));
   const auto model = [&](const std::string& inner) {

@@ -170,7 +170,7 @@ TEST_CASE("config.json and parameters must agree with the tensors") {
   const Json huge = {{"d_model", 24}, {"n_layer", 2}, {"vocab_size", INT64_MAX}, {"pad_vocab_size_multiple", 8}};
   CHECK_THAT(message(huge), Contains("says 9223372036854775807"));
   folder.write("config.json", "{\"hidden_size\":" + std::string(100000, '[') + std::string(100000, ']') + "}");
-  CHECK_THAT(message_of(request_for(folder.path())), Contains("config.json: is nested more than 64 deep"));
+  CHECK_THAT(message_of(request_for(folder.path())), Contains("config.json: is nested more than 64 levels deep"));
 
   LoadRequest request = request_for(fixture("published"));
   request.expected = {{"layers", 3}};
