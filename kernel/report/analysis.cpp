@@ -1,11 +1,14 @@
 #include "kernel/report/analysis.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <set>
 
 #include "colonnade/error.h"
 #include "colonnade/text.h"
+#include "kernel/report/markdown_text.h"
 #include "kernel/report/tables.h"
 
 namespace colonnade::host {
@@ -96,6 +99,32 @@ std::size_t seeds_needed(std::size_t comparisons) {
   return seeds;
 }
 
+bool has_logarithm(const StudyResults& results, const std::string& arm, const std::string& metric) {
+  const BySeed plain = values_of(results, arm, metric, false);
+  return std::any_of(plain.begin(), plain.end(), [](const auto& value) { return value.second->value > 0; });
+}
+
+// Why no arm has a seed to be paired with the baseline's.
+std::string without_pairs(const StudyResults& results, const Comparison& comparison) {
+  const std::string& baseline = comparison.baseline;
+  if (values_of(results, baseline, comparison.metric, false).empty()) {
+    return fmt::format("{} has no finite value of it", code_span(baseline));
+  }
+  if (comparison.log && !has_logarithm(results, baseline, comparison.metric)) {
+    return fmt::format("no value of {} is above 0, so none has a logarithm", code_span(baseline));
+  }
+  bool any_value = false, any_logarithm = false;
+  for (const std::string& arm : results.arm_order) {
+    if (arm == baseline) continue;
+    any_value = any_value || !values_of(results, arm, comparison.metric, false).empty();
+    any_logarithm = any_logarithm || has_logarithm(results, arm, comparison.metric);
+  }
+  if (!any_value) return "no other arm has a finite value of it";
+  if (comparison.log && !any_logarithm) return "no value of another arm is above 0, so none has a logarithm";
+  return fmt::format("no arm shares a seed with {} in which both have {}", code_span(baseline),
+                     comparison.log ? "a logarithm" : "a finite value");
+}
+
 Comparison compare_metric(const StudyResults& results, const Json& declared, const std::string& metric) {
   Comparison comparison;
   comparison.metric = metric;
@@ -115,6 +144,7 @@ Comparison compare_metric(const StudyResults& results, const Json& declared, con
     arm.adjusted_p = adjusted[i];
     arm.answer = answer_for(adjusted[i], arm.paired.attainable_p, comparison.arms.size());
   }
+  if (comparison.arms.empty()) comparison.problem = without_pairs(results, comparison);
   comparison.seeds_needed = seeds_needed(comparison.arms.size());
   return comparison;
 }
@@ -170,7 +200,8 @@ EffectAnalysis analyse_effects(const StudyResults& results, const Json& declared
   const auto factors = declared.at("factors").get<std::vector<std::string>>();
   const auto cells = cells_of(results, factors, metric, analysis.log);
   if (cells.empty() || cells.front().by_seed.empty()) {
-    analysis.problem = "no seed has a finite value in every arm";
+    analysis.problem = analysis.log ? "no seed has a value above 0 in every arm, as a logarithm needs"
+                                    : "no seed has a finite value in every arm";
     return analysis;
   }
   try {
@@ -198,8 +229,15 @@ Target reach(const StudyResults& results, const Json& declared) {
   const std::string only = declared.at("arm");
   const bool relative = target.as != "value";
   const Summary base = summarise(metric_by_seed(results, target.baseline, target.metric));
+  if (relative && base.n == 0) {
+    target.problem = fmt::format("its baseline {} has no {}", code_span(target.baseline), code_span(target.metric));
+  } else if (relative && base.mean == 0) {
+    target.problem = fmt::format("{} of its baseline {} is 0, to which nothing has a ratio", code_span(target.metric),
+                                 code_span(target.baseline));
+  }
+  if (!target.problem.empty()) return target;
   for (const std::string& arm : results.arm_order) {
-    if ((!only.empty() && arm != only) || (relative && (arm == target.baseline || base.n == 0))) continue;
+    if ((!only.empty() && arm != only) || (relative && arm == target.baseline)) continue;
     const Summary own = summarise(metric_by_seed(results, arm, target.metric));
     if (own.n == 0) continue;
     const double ratio = own.mean / base.mean;

@@ -30,6 +30,7 @@ struct Comparison {
   std::string metric, baseline;
   bool log = false;
   std::vector<ArmComparison> arms;
+  std::string problem;           // why there are no arms
   std::size_t seeds_needed = 0;  // for the adjusted sign-flip test to be able to reach the level at all
 };
 // Seeds that one of both arms lacks, or where a value is not finite, are left out of the pairs.
@@ -59,6 +60,7 @@ struct Target {
   bool higher = false;
   std::optional<double> cap;
   bool out_of_reach = false;  // the cap does not come up to the value
+  std::string problem;        // why nothing can be held against it, as of a ratio to 0
   std::vector<TargetResult> arms;
 };
 // Reductions and ratios are of the means over seeds.

@@ -10,13 +10,13 @@
 #include "kernel/report/markdown_text.h"
 #include "kernel/report/numbers.h"
 #include "kernel/report/tables.h"
+#include "kernel/report/target_findings.h"
 
 namespace colonnade::host {
 
 namespace {
 
 constexpr int p_digits = 3;
-constexpr std::size_t most_named_arms = 6;  // in a sentence; more are counted
 
 std::string interval_text(const std::optional<Interval>& interval) {
   if (!interval) return "";
@@ -45,12 +45,6 @@ const char* answer_text(Answer answer) {
 
 std::string metric_name(const std::string& metric, bool log) {
   return (log ? "ln " : "") + code_span(metric);
-}
-
-std::string listed(const std::vector<std::string>& texts) {
-  if (texts.size() <= most_named_arms) return fmt::format("{}", fmt::join(texts, ", "));
-  const std::vector<std::string> first(texts.begin(), texts.begin() + most_named_arms);
-  return fmt::format("{} and {} more", fmt::join(first, ", "), texts.size() - most_named_arms);
 }
 
 // "uncertainty (0.0029 ± 0.0051, 95 %, paired on examples)" or "a difference of 0.31 ± 0.02 (95 %, over seeds)".
@@ -90,8 +84,8 @@ std::string best_sentence(const BestArm& best) {
 
 std::string comparison_sentence(const Comparison& comparison) {
   if (comparison.arms.empty()) {
-    return fmt::format("- {}: no arm shares a seed with {}.\n", metric_name(comparison.metric, comparison.log),
-                       code_span(comparison.baseline));
+    return fmt::format("- {} against {}: not compared, {}.\n", metric_name(comparison.metric, comparison.log),
+                       code_span(comparison.baseline), comparison.problem);
   }
   std::vector<std::string> differing, alike, underpowered;
   for (const ArmComparison& arm : comparison.arms) {
@@ -145,31 +139,6 @@ std::string effect_sentence(const EffectAnalysis& analysis) {
     out += fmt::format("Interactions whose 95 % interval excludes zero: {}.", listed(certain));
   }
   return out + "\n";
-}
-
-std::string target_measure(const Target& target) {
-  if (target.as == "value") return target.metric;
-  return (target.as == "ratio" ? "" : "1 − ") + target.metric + " / that of " + target.baseline;
-}
-
-std::string target_sentence(const Target& target) {
-  if (target.arms.empty())
-    return fmt::format("- Target \"{}\": no value to hold against it.\n", escaped_markdown(target.name));
-  std::vector<std::string> met;
-  const TargetResult* nearest = &target.arms.front();
-  for (const TargetResult& arm : target.arms) {
-    if (arm.met) met.push_back(fmt::format("{} ({})", code_span(arm.arm), readable_number(arm.reached)));
-    if (target.higher ? arm.reached > nearest->reached : arm.reached < nearest->reached) nearest = &arm;
-  }
-  const std::string aim =
-      fmt::format("- Target \"{}\" ({} {} {})", escaped_markdown(target.name), code_span(target_measure(target)),
-                  target.higher ? "≥" : "≤", readable_number(target.value));
-  if (!met.empty())
-    return fmt::format("{}: met by {} of {} arms: {}.\n", aim, met.size(), target.arms.size(), listed(met));
-  const std::string cap =
-      target.cap ? fmt::format("; at best {} can be reached here", readable_number(*target.cap)) : "";
-  return fmt::format("{}: not met; nearest is {} with {}{}.\n", aim, code_span(nearest->arm),
-                     readable_number(nearest->reached), cap);
 }
 
 std::string comparison_table(const Comparison& comparison) {
@@ -250,7 +219,10 @@ Json comparison_json(const Comparison& comparison) {
                     {"paired_t_p", paired.t_p ? json_number(*paired.t_p) : Json()},
                     {"answer", answer_text(arm.answer)}});
   }
-  return {{"metric", comparison.metric}, {"baseline", comparison.baseline}, {"log", comparison.log}, {"arms", arms}};
+  Json document = {
+      {"metric", comparison.metric}, {"baseline", comparison.baseline}, {"log", comparison.log}, {"arms", arms}};
+  if (!comparison.problem.empty()) document["problem"] = comparison.problem;
+  return document;
 }
 
 Json effect_json(const EffectAnalysis& analysis) {
@@ -266,18 +238,6 @@ Json effect_json(const EffectAnalysis& analysis) {
     document["over_the_sum"] = json_number(analysis.over_the_sum->together - analysis.over_the_sum->sum);
   if (!analysis.problem.empty()) document["problem"] = analysis.problem;
   return document;
-}
-
-Json target_json(const Target& target) {
-  Json arms = Json::array();
-  for (const TargetResult& arm : target.arms)
-    arms.push_back({{"arm", arm.arm}, {"reached", json_number(arm.reached)}, {"met", arm.met}});
-  return {{"name", target.name},
-          {"measure", target_measure(target)},
-          {"value", json_number(target.value)},
-          {"better", target.higher ? "higher" : "lower"},
-          {"cap", target.cap ? json_number(*target.cap) : Json()},
-          {"arms", arms}};
 }
 
 Json impact_json(const FactorImpact& factor) {
@@ -370,23 +330,6 @@ std::string impact_section(const StudyResults& results, bool measured) {
   return as_markdown(table) +
          "\nEach factor by itself, over the means of the arms that have it. The test permutes arms over its levels; "
          "other factors that vary beside it count as noise.\n";
-}
-
-std::string target_section(const StudyResults& results, bool measured) {
-  TextTable table{{"target", "measure", "arm", "aim", "reached", "met", "at best here", "note"}, {}};
-  for (const Target& target : targets_of(results, measured)) {
-    const std::string aim = (target.higher ? "≥ " : "≤ ") + readable_number(target.value);
-    const std::string cap =
-        target.cap ? readable_number(*target.cap) + (target.out_of_reach ? " (out of reach)" : "") : "";
-    if (target.arms.empty())
-      table.rows.push_back({target.name, target_measure(target), "", aim, "no value", "", cap, target.note});
-    for (const TargetResult& arm : target.arms) {
-      table.rows.push_back({target.name, target_measure(target), arm.arm, aim, readable_number(arm.reached),
-                            arm.met ? "yes" : "no", cap, target.note});
-    }
-  }
-  drop_empty_columns(table);
-  return table.rows.empty() ? "" : as_markdown(table) + "\n";
 }
 
 Json findings_json(const StudyResults& results) {

@@ -15,7 +15,6 @@ std::string key_findings(const StudyResults& results, bool measured);
 std::string comparison_section(const StudyResults& results, bool measured);
 std::string effect_section(const StudyResults& results, bool measured);
 std::string impact_section(const StudyResults& results, bool measured);
-std::string target_section(const StudyResults& results, bool measured);
 
 // The same numbers as a document.
 Json findings_json(const StudyResults& results);

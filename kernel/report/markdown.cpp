@@ -15,6 +15,7 @@
 #include "kernel/report/result_files.h"
 #include "kernel/report/sharing_section.h"
 #include "kernel/report/tables.h"
+#include "kernel/report/target_findings.h"
 
 namespace colonnade::host {
 

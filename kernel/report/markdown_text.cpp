@@ -1,5 +1,8 @@
 #include "kernel/report/markdown_text.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <string_view>
 
@@ -45,6 +48,13 @@ std::string code_block(const std::string& text) {
   constexpr std::size_t shortest = 3;
   const std::string fence = fence_for(text, shortest);
   return fence + "\n" + text + (text.ends_with('\n') ? "" : "\n") + fence + "\n";
+}
+
+std::string listed(const std::vector<std::string>& texts) {
+  constexpr std::size_t most_listed = 6;
+  if (texts.size() <= most_listed) return fmt::format("{}", fmt::join(texts, ", "));
+  const std::vector<std::string> first(texts.begin(), texts.begin() + most_listed);
+  return fmt::format("{} and {} more", fmt::join(first, ", "), texts.size() - most_listed);
 }
 
 }  // namespace colonnade::host

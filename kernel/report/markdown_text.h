@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 namespace colonnade::host {
 
@@ -8,6 +9,8 @@ namespace colonnade::host {
 
 std::string escaped_markdown(const std::string& text);  // on one line
 std::string code_span(const std::string& text);         // `text`, with as many backticks as it takes
-std::string code_block(const std::string& text);        // lines between fences
+// "a, b, c", and of more than a sentence can hold "a, b, c, d, e, f and 12 more".
+std::string listed(const std::vector<std::string>& texts);
+std::string code_block(const std::string& text);  // lines between fences
 
 }  // namespace colonnade::host

@@ -17,14 +17,16 @@ std::string short_name(const std::string& op) {
   return op.substr(op.rfind('/') + 1);
 }
 
-std::string readable_value(const Json& value);
+using Names = std::map<std::string, std::string>;  // of files and folders, by their contents
+
+std::string readable_value(const Json& value, const Names& names);
 
 // As Lua writes a recipe: name { parameter = 8 }.
-std::string recipe_text(const Json& recipe) {
+std::string recipe_text(const Json& recipe, const Names& names) {
   std::vector<std::string> params;
   const Json given = recipe.value("params", Json::object());
   for (const auto& [name, value] : given.items()) {
-    if (!value.is_null()) params.push_back(name + " = " + readable_value(value));
+    if (!value.is_null()) params.push_back(name + " = " + readable_value(value, names));
   }
   const std::string name = short_name(recipe.at("op").get<std::string>());
   return params.empty() ? name : fmt::format("{} {{ {} }}", name, fmt::join(params, ", "));
@@ -35,23 +37,33 @@ bool is_content(const Json& value) {
   return value.is_object() && value.size() == 1 && value.contains("content") && value.at("content").is_string();
 }
 
-std::string readable_value(const Json& value) {
+// The name is for people: the same contents have another one elsewhere, and are found by their hash.
+std::string named_content(const std::string& hash, const Names& names) {
+  const auto name = names.find(hash);
+  return name == names.end() ? "file or folder with contents of SHA-256 " + hash
+                             : fmt::format("{} (SHA-256 {})", name->second, hash);
+}
+
+std::string readable_value(const Json& value, const Names& names) {
   if (value.is_null()) return "not set";
-  if (value.is_string()) return value.get<std::string>();
-  if (is_content(value)) return "file or folder with contents of SHA-256 " + value.at("content").get<std::string>();
-  if (value.is_object() && value.contains("op") && value.at("op").is_string()) return recipe_text(value);
+  if (value.is_string()) {
+    const auto& text = value.get_ref<const std::string&>();
+    return names.contains(text) ? named_content(text, names) : text;
+  }
+  if (is_content(value)) return named_content(value.at("content").get<std::string>(), names);
+  if (value.is_object() && value.contains("op") && value.at("op").is_string()) return recipe_text(value, names);
   if (value.is_number_float() &&
       value.get<double>() == static_cast<double>(static_cast<std::int64_t>(value.get<double>())))
     return fmt::format("{:g}", value.get<double>());
   if (!value.is_array()) return json_text(value);
   std::vector<std::string> parts;
-  for (const Json& part : value) parts.push_back(readable_value(part));
+  for (const Json& part : value) parts.push_back(readable_value(part, names));
   return fmt::format("{}", fmt::join(parts, ", "));
 }
 
 // One value, or the values of different arms.
-std::string values_text(const Json& values) {
-  const std::string out = readable_value(values);
+std::string values_text(const Json& values, const Names& names) {
+  const std::string out = readable_value(values, names);
   if (out.size() <= longest_value) return out;
   if (values.size() == 1) return "in comprehensive_results.json";
   return fmt::format("{} values, in comprehensive_results.json", values.size());
@@ -63,7 +75,7 @@ bool is_as_by_default(const Json& values, const Json& param) {
   return values.is_array() && values.size() == 1 && values.at(0) == usual;
 }
 
-std::string op_section(const Json& op) {
+std::string op_section(const Json& op, const Names& names) {
   TextTable table{{"parameter", "values", "default", "meaning"}, {}};
   std::vector<std::string> as_usual, not_set;
   const Json values = op.value("values", Json::object());
@@ -74,11 +86,11 @@ std::string op_section(const Json& op) {
     if (is_as_by_default(own, param)) {
       (has_default ? as_usual : not_set)
           .push_back(code_span(name) +
-                     (has_default ? " " + escaped_markdown(readable_value(param.at("default"))) : ""));
+                     (has_default ? " " + escaped_markdown(readable_value(param.at("default"), names)) : ""));
       continue;
     }
-    table.rows.push_back({unit.empty() ? name : name + " (" + unit + ")", values_text(own),
-                          has_default ? readable_value(param.at("default")) : "", param.at("doc")});
+    table.rows.push_back({unit.empty() ? name : name + " (" + unit + ")", values_text(own, names),
+                          has_default ? readable_value(param.at("default"), names) : "", param.at("doc")});
   }
   const std::string doc = op.at("schema").at("doc");
   std::string out = fmt::format("{}: {}\n\n", code_span(op.at("op").get<std::string>()), doc.substr(0, doc.find('\n')));
@@ -96,7 +108,7 @@ std::string conditions_section(const StudyResults& results) {
     const Json document = results.lock.is_object() ? results.lock.value(part, Json::object()) : Json::object();
     if (!document.is_object()) continue;
     for (const auto& [name, value] : document.items()) {
-      const std::string text = readable_value(value);
+      const std::string text = readable_value(value, results.content_names);
       if (text.size() <= longest_value) table.rows.push_back({name, text});
     }
   }
@@ -107,7 +119,7 @@ std::string conditions_section(const StudyResults& results) {
 
 std::string parameters_section(const StudyResults& results) {
   std::string out;
-  for (const Json& op : results.parameter_tables) out += op_section(op);
+  for (const Json& op : results.parameter_tables) out += op_section(op, results.content_names);
   if (out.empty()) return "";
   return "`colonnade op NAME` says more about each.\n\n" + out;
 }

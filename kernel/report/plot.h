@@ -23,6 +23,7 @@ struct PlotPoint {
   double x = 0, y = 0, z = 0;                      // finite; positive along logarithmic axes
   std::optional<Interval> x_interval, y_interval;  // 95 %, Student's t over seeds
   std::string label;
+  double aside = 0;  // marks' widths to the right of its place at which it is drawn, see set_aside
 };
 
 struct PlotSeries {

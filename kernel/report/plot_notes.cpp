@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "kernel/report/numbers.h"
 #include "kernel/report/plot_axes.h"
@@ -33,7 +34,8 @@ std::vector<std::string> covered_notes(const Plot& plot) {
   const double x_span = span_of(axis_data(plot, &PlotPoint::x, nullptr).values),
                y_span = span_of(axis_data(plot, &PlotPoint::y, nullptr).values);
   const auto same = [&](const PlotPoint& a, const PlotPoint& b) {
-    return std::abs(a.x - b.x) <= seen_apart * x_span && std::abs(a.y - b.y) <= seen_apart * y_span;
+    return a.aside == b.aside && std::abs(a.x - b.x) <= seen_apart * x_span &&
+           std::abs(a.y - b.y) <= seen_apart * y_span;
   };
   std::vector<std::string> notes;
   for (std::size_t i = 0; i < plot.series.size(); ++i) {
@@ -81,6 +83,32 @@ std::vector<std::string> spread_over_names(Plot& plot) {
   plot.x.label.clear();
   plot.x.log = false;
   return {note};
+}
+
+std::vector<std::string> set_aside(Plot& plot) {
+  constexpr std::size_t most_abreast = 9;
+  std::map<double, std::vector<PlotPoint*>> at_x;
+  for (PlotSeries& series : plot.series) {
+    for (PlotPoint& point : series.points) {
+      if (point.y_interval) at_x[point.x].push_back(&point);
+    }
+  }
+  bool any = false;
+  for (auto& [x, points] : at_x) {
+    const auto overlap = [](const PlotPoint* a, const PlotPoint* b) {
+      return a->y_interval->low <= b->y_interval->high && b->y_interval->low <= a->y_interval->high;
+    };
+    bool overlaps = false;
+    for (std::size_t i = 0; i < points.size(); ++i) {
+      for (std::size_t j = i + 1; j < points.size(); ++j) overlaps = overlaps || overlap(points[i], points[j]);
+    }
+    if (!overlaps || points.size() > most_abreast) continue;
+    any = true;
+    const double middle = static_cast<double>(points.size() - 1) / 2;
+    for (std::size_t i = 0; i < points.size(); ++i) points[i]->aside = static_cast<double>(i) - middle;
+  }
+  if (!any) return {};
+  return {"Points at the same x whose intervals overlap stand side by side"};
 }
 
 }  // namespace colonnade::host

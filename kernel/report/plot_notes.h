@@ -18,4 +18,7 @@ std::vector<std::string> axis_notes(const Plot& plot);
 // Points that all have one x would stand on one vertical line: they are put side by side, by name. Says so if it did.
 std::vector<std::string> spread_over_names(Plot& plot);
 
+// Points at one x whose intervals along y would be drawn over one another are set beside it, in the order of series.
+std::vector<std::string> set_aside(Plot& plot);
+
 }  // namespace colonnade::host

@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "colonnade/value.h"
-#include "kernel/study/study.h"
 
 namespace colonnade::host {
 
@@ -60,8 +59,9 @@ struct StudyResults {
   std::vector<SharingResult> sharing;
   Json figures, report;  // as declared
   Json lock;
-  std::vector<Json> parameter_tables;  // per op used: its schema and the values it had
-  std::vector<std::string> notes;      // what failed, nondeterminism, retries that matter to a reader
+  std::map<std::string, std::string> content_names;  // of files and folders: the names they had, by SHA-256 of contents
+  std::vector<Json> parameter_tables;                // per op used: its schema and the values it had
+  std::vector<std::string> notes;                    // what failed, nondeterminism, retries that matter to a reader
 };
 
 // Writes comprehensive_results.json, results.csv, RESEARCH_REPORT.md, plots/*.svg and *.png, the files declared, and

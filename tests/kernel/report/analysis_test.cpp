@@ -57,6 +57,36 @@ TEST_CASE("Values that are not finite leave their seed out of the pairs", "[repo
   CHECK(comparisons_of(study_of({{std::nan("")}, {2}}), false)[0].arms.empty());
 }
 
+TEST_CASE("A comparison without pairs says why", "[report]") {
+  const auto sentence = [](const std::vector<std::vector<double>>& by_arm, bool log) {
+    StudyResults results = study_of(by_arm);
+    results.report["comparisons"][0]["log"] = log;
+    return key_findings(results, false);
+  };
+  using Catch::Contains;
+  CHECK_THAT(sentence({{0, -1}, {2, 3}}, true), Contains("no value of `arm 0` is above 0, so none has a logarithm"));
+  CHECK_THAT(sentence({{1, 2}, {0, -3}}, true), Contains("no value of another arm is above 0"));
+  CHECK_THAT(sentence({{1, -2}, {-3, 4}}, true), Contains("in which both have a logarithm"));
+  CHECK_THAT(sentence({{NAN}, {4}}, false), Contains("`arm 0` has no finite value of it"));
+  CHECK_THAT(sentence({{1}, {NAN, 4}}, false), Contains("in which both have a finite value"));
+  CHECK_THAT(sentence({{0, 1}, {2, 3}}, true), !Contains("not compared"));
+}
+
+TEST_CASE("A target against a baseline of zero cannot be judged", "[report]") {
+  StudyResults results = study_of({{0, 0}, {1, 2}});
+  Json target = {{"name", "half"}, {"metric", "loss"}, {"as", "reduction"},  {"baseline", "arm 0"},
+                 {"note", ""},     {"value", 0.5},     {"better", "higher"}, {"arm", ""}};
+  results.report = {{"targets", Json::array({target})}};
+  const auto judged = targets_of(results, false);
+  REQUIRE(judged.size() == 1);
+  CHECK(judged[0].arms.empty());
+  CHECK(judged[0].problem == "`loss` of its baseline `arm 0` is 0, to which nothing has a ratio");
+  CHECK_THAT(key_findings(results, false), Catch::Contains("Target \"half\" cannot be judged"));
+  CHECK(findings_json(results).at("targets").at(0).contains("problem"));
+  results.report["targets"][0]["as"] = "value";
+  CHECK(targets_of(results, false)[0].arms.size() == 2);
+}
+
 TEST_CASE("Examples are paired where values are their means", "[report]") {
   StudyResults results = study_of({{0, 0, 0, 0, 0, 0}, {0, 0, 0, 0, 0, 0}});
   for (TrialResult& trial : results.trials) {
