@@ -22,8 +22,9 @@ namespace {
 using Phase = Entry::Phase;
 
 constexpr int kTickMs = 200;
-constexpr int kMaxRepairs = 3;         // of one value, while it is fetched
-constexpr double kRefreshSeconds = 2;  // how often other coordinators' traces are looked for
+constexpr int kMaxRepairs = 3;           // of one value, while it is fetched
+constexpr double kCommitSeconds = 0.05;  // how long what is done may wait for others to be synced with
+constexpr double kRefreshSeconds = 2;    // how often other coordinators' traces are looked for
 
 ChildCommand worker_command(const EvaluatorOptions& options, const Store& store) {
   ChildCommand command;
@@ -49,7 +50,8 @@ class LocalEvaluator final : public Evaluator {
         store_(store),
         observer_(observer),
         table_(options_, catalogue, store, observer),
-        results_(store, observer, table_, options_.cache_folder),
+        dropping_(options_.quota, catalogue, store, observer, table_),
+        results_(store, observer, table_, dropping_, options_.cache_folder),
         dispatcher_(options_, table_, store),
         pool_(worker_command(options_, store), options_.log_folder),
         watch_(options_.heartbeat_timeout),
@@ -78,6 +80,7 @@ class LocalEvaluator final : public Evaluator {
  private:
   bool work_is_left() const { return !running_.empty() || !table_.ready().empty(); }
   void turn();
+  void publish();
   void dispatch();
   void start(Entry& entry);
   Task make_task(const Entry& entry);
@@ -91,6 +94,7 @@ class LocalEvaluator final : public Evaluator {
   Store& store_;
   EvaluationObserver& observer_;
   NodeTable table_;
+  Dropping dropping_;
   Results results_;
   Dispatcher dispatcher_;
   WorkerPool pool_;
@@ -100,6 +104,7 @@ class LocalEvaluator final : public Evaluator {
   std::atomic<bool> interrupted_ = false;
   RunningTasks running_;
   std::uint64_t next_task_ = 1;
+  double last_publication_ = 0;
   double last_refresh_ = monotonic_seconds();
 };
 
@@ -142,11 +147,16 @@ bool LocalEvaluator::wait() {
   while (true) {
     if (interrupted_) end_interrupted();
     dispatch();
-    results_.publish();
+    if (running_.empty() || monotonic_seconds() - last_publication_ > kCommitSeconds) publish();
     if (table_.take_settled() > 0) return true;
     if (!work_is_left()) return false;
     turn();
   }
+}
+
+void LocalEvaluator::publish() {
+  results_.publish();
+  last_publication_ = monotonic_seconds();
 }
 
 // Waits for one thing to happen.

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -46,6 +47,14 @@ class EvaluationObserver {
   virtual void on_tick() {}                                         // a few times a second while work is under way
 };
 
+// How large the values in a store may grow before those that are quick to compute again are dropped.
+struct StoreQuota {
+  std::uint64_t bytes = 0;    // of all blobs; 0: nothing is dropped
+  double most_seconds = 60;   // what took longer to compute stays
+  double grace_seconds = 60;  // what was written or used since stays: another worker may be about to name it
+  std::function<std::set<Hash>()> kept_keys;  // of values that stay in any case; asked once, when that is first needed
+};
+
 struct EvaluatorOptions {
   int workers = 1;
   NumericEnvironment environment;
@@ -54,7 +63,11 @@ struct EvaluatorOptions {
   double heartbeat_timeout = 60;       // seconds without a sign from a worker's helper thread
   std::filesystem::path log_folder;    // workers' stdout and stderr; empty: they are dropped
   std::filesystem::path cache_folder;  // of catalogue and path hashes
-  bool ignore_traces = false;          // evaluate what is known too: tells nondeterministic ops
+  // Structure -> key of nodes as a run recorded them: their values are taken from the store whatever their code is now,
+  // and what has to be computed again must come under that key.
+  std::map<Hash, Hash> recorded;
+  StoreQuota quota;
+  bool ignore_traces = false;                           // evaluate what is known too: tells nondeterministic ops
   std::filesystem::path executable = "/proc/self/exe";  // what `worker` is a command of
   double heartbeat_seconds = 1;                         // of a worker's helper thread, while it evaluates
   double checkpoint_seconds = 10;                       // how often a long op is told to save its state

@@ -39,13 +39,20 @@ Entry& NodeTable::request(const NodeRef& node) {
   return entry;
 }
 
+// Of a node whose recorded value is at hand.
+const Trace* NodeTable::recorded_trace(const Node& node) const {
+  const auto recorded = options_.recorded.find(node.structure);
+  return recorded == options_.recorded.end() ? nullptr : store_.find(recorded->second);
+}
+
 Entry& NodeTable::add(const NodeRef& target) {
   if (Entry* known = find(target)) return *known;
   // Inputs before users; what is known already is not looked into again.
   std::vector<std::pair<NodeRef, std::size_t>> stack = {{target, 0}};
   while (!stack.empty()) {
     auto& [node, next] = stack.back();
-    if (next < node->inputs.size()) {
+    const Trace* recorded = recorded_trace(*node);
+    if (!recorded && next < node->inputs.size()) {
       const NodeRef input = node->inputs[next++].from.node;
       if (!find(input)) stack.emplace_back(input, 0);
       continue;
@@ -54,7 +61,11 @@ Entry& NodeTable::add(const NodeRef& target) {
       auto entry = std::make_unique<Entry>();
       entry->node = node;
       entry->order = in_order_.size();
-      for (const NodeInput& input : node->inputs) {
+      if (recorded) {
+        entry->taken = true;
+        entry->result = {recorded->key, recorded, true};
+      }
+      for (const NodeInput& input : recorded ? std::vector<NodeInput>() : node->inputs) {
         Entry* source = find(input.from.node);
         entry->inputs.push_back(source);
         if (source->users.empty() || source->users.back() != entry.get()) source->users.push_back(entry.get());
@@ -84,6 +95,7 @@ void NodeTable::step(Entry& entry) {
     settle(entry, Phase::found);
     return;
   }
+  if (entry.taken) return fail(entry, fmt::format("the recorded value of {} is damaged", entry.node->short_name()));
   if (!inputs_at_hand(entry)) return;
   entry.phase = Phase::ready;
   ready_.push_back(&entry);
@@ -119,6 +131,13 @@ bool NodeTable::look_up(Entry& entry) {
     }
   } catch (const Error& error) {
     fail(entry, error.what());
+    return false;
+  }
+  const auto recorded = options_.recorded.find(entry.node->structure);
+  if (recorded != options_.recorded.end() && recorded->second != entry.key->key) {
+    fail(entry, fmt::format("the store has not kept the recorded value of {}, and it cannot be made again: its code or "
+                            "what it reads is not what it was ('colonnade why' says what changed)",
+                            entry.node->short_name()));
     return false;
   }
   if (options_.ignore_traces) return true;
@@ -205,6 +224,29 @@ bool NodeTable::look_again(Entry& entry) {
   settle(entry, Phase::found);
   advance(entry);
   return true;
+}
+
+std::set<Hash> NodeTable::keys_in_use() const {
+  std::set<Hash> keys;
+  for (const Entry* entry : in_order_) {
+    if (entry->requested && entry->known()) keys.insert(entry->result.key);
+    if (entry->settled()) continue;
+    for (const Entry* input : entry->inputs) {
+      if (input->known()) keys.insert(input->result.key);
+    }
+  }
+  return keys;
+}
+
+void NodeTable::dropped(const std::set<Hash>& keys) {
+  if (keys.empty()) return;
+  for (Entry* entry : in_order_) {
+    const bool has_value = entry->phase == Phase::found || entry->phase == Phase::computed;
+    if (has_value && keys.contains(entry->result.key)) {
+      entry->phase = Phase::found;
+      entry->needs_blobs = false;
+    }
+  }
 }
 
 int NodeTable::take_settled() {

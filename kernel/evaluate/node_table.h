@@ -21,6 +21,8 @@ struct Entry {
   std::size_t order = 0;  // of arrival
   Phase phase = Phase::waiting;
   bool requested = false;
+  // Its value stands as it was recorded; it has no inputs here.
+  bool taken = false;
   // Somebody will read its bytes: a trace alone is not enough.
   bool needs_blobs = false;
   std::optional<NodeKey> key;
@@ -55,6 +57,11 @@ class NodeTable {
   // Looks again for a node that is about to be computed: another process may have done so. True if it was found.
   bool look_again(Entry& entry);
 
+  // Keys of values that are wanted, or that something not settled yet reads.
+  std::set<Hash> keys_in_use() const;
+  // The bytes of these values are gone: whoever wants them later waits until they have been made again.
+  void dropped(const std::set<Hash>& keys);
+
   // Requested entries that were settled since the last call, not counting those that `request` settled itself.
   int take_settled();
   const KeySources& key_sources() const { return sources_; }
@@ -64,6 +71,7 @@ class NodeTable {
   void advance(Entry& first);
   void step(Entry& entry);
   bool inputs_known(Entry& entry);
+  const Trace* recorded_trace(const Node& node) const;
   bool look_up(Entry& entry);
   bool inputs_at_hand(Entry& entry);
   void need_blobs(Entry& entry);

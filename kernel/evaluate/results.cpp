@@ -21,10 +21,13 @@ constexpr int kMaxDamages = 3;  // of one node's inputs: more means that the dis
 void Results::publish() {
   if (finished_.empty()) return;
   store_.commit();
+  std::uint64_t bytes = 0;
   for (const Finished& finished : std::exchange(finished_, {})) {
+    bytes += finished.entry->result.trace->manifest.bytes();
     if (finished.checkpointed) store_.drop_checkpoint(finished.entry->key->key);
     observer_.on_computed(finished.entry->node, finished.entry->result, finished.seconds);
   }
+  dropping_.grown(bytes);
 }
 
 // The op read its files after they were hashed, perhaps long after: are they still the same? If not, the node has

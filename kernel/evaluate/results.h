@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "kernel/evaluate/dropping.h"
 #include "kernel/evaluate/node_table.h"
 
 namespace colonnade::host {
@@ -11,8 +12,13 @@ namespace colonnade::host {
 // What becomes of a worker's answers: traces in the store, nodes settled, the observer told.
 class Results {
  public:
-  Results(Store& store, EvaluationObserver& observer, NodeTable& table, std::filesystem::path cache_folder)
-      : store_(store), observer_(observer), table_(table), cache_folder_(std::move(cache_folder)) {}
+  Results(Store& store, EvaluationObserver& observer, NodeTable& table, Dropping& dropping,
+          std::filesystem::path cache_folder)
+      : store_(store),
+        observer_(observer),
+        table_(table),
+        dropping_(dropping),
+        cache_folder_(std::move(cache_folder)) {}
 
   // "done": the node is computed, unless what it read has changed meanwhile or its value is not what was recorded.
   void finish(Entry& entry, const Json& message);
@@ -35,6 +41,7 @@ class Results {
   Store& store_;
   EvaluationObserver& observer_;
   NodeTable& table_;
+  Dropping& dropping_;
   std::filesystem::path cache_folder_;  // of path hashes
   std::vector<Finished> finished_;      // computed, their traces not committed yet
 };

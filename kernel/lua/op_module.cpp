@@ -76,9 +76,9 @@ int read_setting(lua_State* L) {
   }
   Json value = found != nullptr ? *found : fallback;
   if (has_default && std::string(kind_of_setting(value)) != kind_of_setting(fallback)) {
-    const auto origin = context.settings.origin.find(name);
+    const std::string origin = context.settings.origin_text(name, "");
     raise(L, fmt::format("setting: '{}' is {}{}; its default here, {}, is a {}", name, shown(value),
-                         origin == context.settings.origin.end() ? "" : " (" + origin->second + ")", shown(fallback),
+                         origin.empty() ? "" : " (" + origin + ")", shown(fallback),
                          kind_of_setting(fallback)));
   }
   if (fallback.is_number_float() && value.is_number()) value = value.get<double>();

@@ -1,6 +1,7 @@
 #include "kernel/study/prepare.h"
 
 #include "kernel/study/device.h"
+#include "kernel/study/kept_values.h"
 #include "kernel/study/trials.h"
 
 namespace colonnade::host {
@@ -25,9 +26,7 @@ PreparedStudy prepare_study(const StudyRequest& request, const Project& project)
   if (request.look_at_plugins) request.look_at_plugins(*prepared.catalogue);
 
   const CudaSupport cuda = find_cuda(*prepared.catalogue);
-  const auto origin = prepared.settings.origin.find("device");
-  prepared.host.device =
-      resolve_device(prepared.host.device, origin == prepared.settings.origin.end() ? "" : origin->second, cuda);
+  prepared.host.device = resolve_device(prepared.host.device, prepared.settings.origin_text("device", ""), cuda);
   prepared.environment = numeric_environment(prepared.host.device, prepared.host.threads, prepared.host.simd);
   prepared.study = LoadedStudy::load(request.study, prepared.settings, *prepared.catalogue);
   check_devices(prepared.study->description(), cuda);
@@ -48,6 +47,10 @@ EvaluatorOptions PreparedStudy::evaluator_options(const std::filesystem::path& l
   options.trust_versions = trust_versions;
   options.retries = host.retries;
   options.checkpoint_seconds = host.checkpoint_seconds;
+  constexpr double bytes_a_gigabyte = 1e9;
+  options.quota.bytes = static_cast<std::uint64_t>(host.store_gigabytes * bytes_a_gigabyte);
+  options.quota.most_seconds = host.drop_below_seconds;
+  options.quota.kept_keys = [project = project] { return keys_to_keep(project); };
   options.log_folder = log_folder;
   options.cache_folder = project.cache_folder();
   return options;

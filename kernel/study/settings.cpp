@@ -21,12 +21,19 @@ namespace fs = std::filesystem;
 
 constexpr const char* profiles_key = "profiles";
 constexpr const char* command_line = "--set";
-constexpr std::string_view instead_of = ", instead of ";
 constexpr std::string_view option_prefix = "--", disabling_prefix = "--disable-";
 constexpr int most_threads = 1024;
-constexpr double default_checkpoint_seconds = 10;
-const std::vector<std::string> reserved = {
-    "threads", "workers", "device", "simd", "retries", "seeds", "plugins", "visualization", "checkpoint_seconds"};
+const std::vector<std::string> reserved = {"threads",
+                                           "workers",
+                                           "device",
+                                           "simd",
+                                           "retries",
+                                           "seeds",
+                                           "plugins",
+                                           "visualization",
+                                           "checkpoint_seconds",
+                                           "store_gigabytes",
+                                           "drop_below_seconds"};
 
 std::string first_part(const std::string& dotted) {
   return dotted.substr(0, dotted.find('.'));
@@ -97,15 +104,14 @@ void apply(Settings& settings, const Change& change) {
       throw Error(ErrorKind::usage, fmt::format("{}: {} is a table of settings: {}", change.by, change.name,
                                                 fmt::join(setting_names(*present), ", ")));
     }
-    const auto origin = settings.origin.find(change.name);
     if (!is_reserved(change.name)) {
-      value = fit(value, change.text, *present, change.name, change.by,
-                  origin == settings.origin.end() ? "the study" : origin->second);
+      value = fit(value, change.text, *present, change.name, change.by, settings.origin_text(change.name, "the study"));
     }
   }
   put(settings.values, change.name, value, change.by);
-  std::string& origin = settings.origin[change.name];
-  origin = origin.empty() ? change.origin : fmt::format("{}{}{}", change.origin, instead_of, origin);
+  SettingOrigin& origin = settings.origin[change.name];
+  origin.replaced = origin.text();
+  origin.changed = change.origin;
 }
 
 Json absolute_on_command_line(const Json& value) {
@@ -169,10 +175,8 @@ std::string allowed_profiles(const Settings& settings) {
 }
 
 [[noreturn]] void refuse_value(const Settings& settings, const std::string& name, const std::string& allowed) {
-  const auto origin = settings.origin.find(name);
-  throw Error(ErrorKind::usage,
-              fmt::format("{}: {} = {}; allowed: {}", origin == settings.origin.end() ? "settings" : origin->second,
-                          name, shown(*find_setting(settings.values, name)), allowed));
+  throw Error(ErrorKind::usage, fmt::format("{}: {} = {}; allowed: {}", settings.origin_text(name, "settings"), name,
+                                            shown(*find_setting(settings.values, name)), allowed));
 }
 
 int read_count(const Settings& settings, const std::string& name, int low, int high, int fallback) {
@@ -183,10 +187,10 @@ int read_count(const Settings& settings, const std::string& name, int low, int h
   return value->get<int>();
 }
 
-double read_seconds(const Settings& settings, const std::string& name, double fallback) {
+double read_number(const Settings& settings, const std::string& name, double fallback, const char* unit) {
   const Json* value = find_setting(settings.values, name);
   if (!value) return fallback;
-  if (!value->is_number() || *value < 0) refuse_value(settings, name, "seconds, at least 0");
+  if (!value->is_number() || *value < 0) refuse_value(settings, name, fmt::format("{}, at least 0", unit));
   return value->get<double>();
 }
 
@@ -258,7 +262,7 @@ Settings load_settings(const fs::path& study, const std::string& profile, const 
   const std::string file_name = files.settings.lexically_proximate(fs::current_path()).string();
   if (fs::exists(files.settings)) file = read_toml(files.settings);
   for (const auto& [name, line] : file.lines) {
-    if (first_part(name) != profiles_key) settings.origin[name] = fmt::format("{}:{}", file_name, line);
+    if (first_part(name) != profiles_key) settings.origin[name].file = fmt::format("{}:{}", file_name, line);
   }
   settings.values = file.values;
   settings.values.erase(profiles_key);
@@ -293,7 +297,9 @@ HostSettings host_settings(const Settings& settings) {
   host.device = read_choice(settings, "device", {"cpu", "auto", "cuda"});
   host.simd = read_choice(settings, "simd", {"portable", "native"});
   host.retries = read_count(settings, "retries", 0, most_threads, 1);
-  host.checkpoint_seconds = read_seconds(settings, "checkpoint_seconds", default_checkpoint_seconds);
+  host.checkpoint_seconds = read_number(settings, "checkpoint_seconds", host.checkpoint_seconds, "seconds");
+  host.store_gigabytes = read_number(settings, "store_gigabytes", host.store_gigabytes, "gigabytes");
+  host.drop_below_seconds = read_number(settings, "drop_below_seconds", host.drop_below_seconds, "seconds");
   host.seeds = read_seeds(settings);
   if (const Json* draw = find_setting(settings.values, "visualization")) {
     if (!draw->is_boolean()) refuse_value(settings, "visualization", "true, false");
@@ -324,12 +330,9 @@ void refuse_unread_settings(const Settings& settings, const StudyDescription& de
     if (std::find(read.begin(), read.end(), name) != read.end()) continue;
     const std::string meant = did_you_mean(name, read);
     if (meant.empty() && is_open) continue;
-    const auto in_file = origin->second.rfind(instead_of);
-    const std::string where =
-        in_file == std::string::npos ? origin->second : origin->second.substr(in_file + instead_of.size());
-    if (where.starts_with(option_prefix) || where.ends_with(")")) continue;  // told of by its own name below
+    if (origin->second.file.empty()) continue;  // told of by its own name below
     throw Error(ErrorKind::usage,
-                fmt::format("{}: nothing reads '{}'{}", where, name,
+                fmt::format("{}: nothing reads '{}'{}", origin->second.file, name,
                             then(meant, fmt::format("the study and the host read: {}", fmt::join(read, ", ")))));
   }
 }
@@ -341,9 +344,7 @@ void refuse_unknown_settings(const Settings& settings, const StudyDescription& d
   for (const std::string& name : setting_names(description.used_settings)) known.push_back(name);
   for (const auto& [name, value] : description.used_settings.items()) known.push_back(name);
   // Set by a profile or --set where the file's top level has nothing.
-  const auto is_new = [](const std::string& origin) {
-    return origin.find(instead_of) == std::string::npos && (origin.starts_with(option_prefix) || origin.ends_with(")"));
-  };
+  const auto is_new = [](const SettingOrigin& origin) { return origin.file.empty(); };
   refuse_unread_settings(settings, description, known);
   for (const auto& [name, origin] : settings.origin) {
     if (!is_new(origin)) known.push_back(name);
@@ -357,7 +358,7 @@ void refuse_unknown_settings(const Settings& settings, const StudyDescription& d
     std::vector<std::string> settable(known);
     std::sort(settable.begin(), settable.end());
     settable.erase(std::unique(settable.begin(), settable.end()), settable.end());
-    throw Error(ErrorKind::usage, fmt::format("{}: unknown setting '{}'{}", origin, name,
+    throw Error(ErrorKind::usage, fmt::format("{}: unknown setting '{}'{}", origin.text(), name,
                                               then(did_you_mean(name, settable),
                                                    fmt::format("this study has: {}", fmt::join(settable, ", ")))));
   }

@@ -17,6 +17,8 @@ struct HostSettings {
   std::string simd = "portable";
   int retries = 1;
   double checkpoint_seconds = 10;  // how often a long op saves its state
+  double store_gigabytes = 100;    // what the store may hold before values are dropped; 0: no limit
+  double drop_below_seconds = 60;  // only values that took no longer are dropped
   bool visualization = true;
   std::vector<std::uint64_t> seeds;            // empty: the study's own
   std::vector<std::filesystem::path> plugins;  // absolute

@@ -13,18 +13,35 @@
 
 namespace colonnade::host {
 
+// Where a setting's value comes from.
+struct SettingOrigin {
+  std::string file;      // "study.toml:12" where the file's top level or a table of it says so; "" where it does not
+  std::string changed;   // who changed that: "--set", "--arm-steps", "study.toml:30 (profile pilot)"; "" nobody
+  std::string replaced;  // what stood there before, for people
+
+  std::string text() const {
+    if (changed.empty()) return file;
+    return replaced.empty() ? changed : changed + ", instead of " + replaced;
+  }
+};
+
 // study.toml after profile and --set: what changes between executions.
 struct Settings {
   std::filesystem::path study_folder;
-  Json values = Json::object();               // dotted names resolved: {"text": {"path": "..."}, "threads": 1, ...}
-  std::vector<std::string> profiles;          // that the file offers
-  std::map<std::string, std::string> origin;  // dotted name -> "study.toml:12", "--set", "profile pilot"
+  Json values = Json::object();                 // dotted names resolved: {"text": {"path": "..."}, "threads": 1, ...}
+  std::vector<std::string> profiles;            // that the file offers
+  std::map<std::string, SettingOrigin> origin;  // by dotted name
+
+  std::string origin_text(const std::string& name, const std::string& otherwise) const {
+    const auto found = origin.find(name);
+    return found == origin.end() ? otherwise : found->second.text();
+  }
 };
 
-// Where the study lies: a folder with study.lua (and study.toml), or a Lua file. `overrides` are "key=value" of --set, or
-// an option as it was typed ("--key=value", "--disable-key=false"), which messages then name.
-// Reserved settings: threads, workers, device, simd, retries, seeds, plugins, visualization, checkpoint_seconds.
-// Throws Error(usage) naming file and line.
+// Where the study lies: a folder with study.lua (and study.toml), or a Lua file. `overrides` are "key=value" of --set,
+// or an option as it was typed ("--key=value", "--disable-key=false"), which messages then name. Reserved settings:
+// threads, workers, device, simd, retries, seeds, plugins, visualization, checkpoint_seconds, store_gigabytes,
+// drop_below_seconds. Throws Error(usage) naming file and line.
 Settings load_settings(const std::filesystem::path& study, const std::string& profile,
                        const std::vector<std::string>& overrides);
 

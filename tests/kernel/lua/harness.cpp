@@ -32,8 +32,10 @@ LuaLimits test_limits() {
 Settings test_settings() {
   Settings settings;
   settings.study_folder = lua_test_folder() / "studies";
-  settings.values = {{"text", {{"path", "data"}}}, {"steps", "many"}, {"rate", 3}, {"ranks", {4, 8}}, {"corpus", {{"dir", "data"}}}};
-  settings.origin = {{"text.path", "study.toml:2"}, {"steps", "study.toml:5"}, {"rate", "--set"}};
+  settings.values = {
+      {"text", {{"path", "data"}}}, {"steps", "many"}, {"rate", 3}, {"ranks", {4, 8}}, {"corpus", {{"dir", "data"}}}};
+  settings.origin = {
+      {"text.path", {"study.toml:2", "", ""}}, {"steps", {"study.toml:5", "", ""}}, {"rate", {"", "--set", ""}}};
   return settings;
 }
 

@@ -178,7 +178,7 @@ TEST_CASE("a setting that was written as an option is called so in messages") {
   const Settings settings = study.load("", {"--disable-visualization=false", "--arm-steps=3"});
   CHECK(settings.values.at("visualization") == false);
   CHECK(settings.values.at("arm_steps") == 3);
-  CHECK(settings.origin.at("arm_steps") == "--arm-steps");
+  CHECK(settings.origin.at("arm_steps").text() == "--arm-steps");
 }
 
 TEST_CASE("a study is a folder with study.lua or a Lua file; its neighbours are offered") {

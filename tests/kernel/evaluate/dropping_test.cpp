@@ -1,0 +1,153 @@
+#include <catch2/catch.hpp>
+
+#include <filesystem>
+
+#include "kernel/store/dropper.h"
+#include "tests/kernel/evaluate/support.h"
+
+using namespace colonnade;
+using namespace colonnade::host;
+using namespace colonnade::host::testing;
+using Catch::Contains;
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::int64_t kBlock = 1 << 20;
+
+// Blocks, each with a sum; what a study does with models that it only passes through.
+struct Sums {
+  explicit Sums(Bench& bench, int count = 6) {
+    for (int i = 0; i < count; ++i) {
+      blocks.push_back(bench.node("block", {{"bytes", kBlock}, {"fill", i + 1}}));
+      sums.push_back(bench.node("total", {{"trail", bench.trail()}}, {blocks.back()}));
+    }
+  }
+  std::vector<NodeRef> blocks, sums;
+};
+
+void set_quota(Bench& bench, std::uint64_t bytes) {
+  bench.options.quota.bytes = bytes;
+  bench.options.quota.grace_seconds = 0;
+  bench.restart();
+}
+
+std::vector<fs::path> blob_files(const Bench& bench) {
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::recursive_directory_iterator(bench.store->folder() / "blobs")) {
+    if (entry.is_regular_file()) files.push_back(entry.path());
+  }
+  return files;
+}
+
+bool is_there(const Bench& bench, const NodeRef& node) {
+  return bench.store->has_blobs(bench.evaluator->result(node)->trace->manifest);
+}
+
+std::string content(const Bench& bench, const NodeRef& node) {
+  return bench.evaluator->result(node)->trace->manifest.fields.at("value").content.hex();
+}
+
+}  // namespace
+
+TEST_CASE("Under a small quota values come and go, and the results are the same bytes", "[dropping]") {
+  Bench free, tight;
+  const Sums expected(free), sums(tight);
+  free.evaluate(expected.sums);
+  set_quota(tight, 2 * kBlock);
+  tight.evaluate(sums.sums);
+  for (std::size_t i = 0; i < sums.sums.size(); ++i)
+    CHECK(content(tight, sums.sums[i]) == content(free, expected.sums[i]));
+  CHECK(blob_files(free).size() == 6);
+  CHECK(blob_files(tight).size() <= 3);
+  CHECK_THAT(tight.recorder.messages.at(0), Contains("has reached its quota"));
+
+  // What is found stays found, and computes nothing.
+  set_quota(tight, 2 * kBlock);
+  tight.evaluate(sums.sums);
+  CHECK(tight.evaluator->workers_started() == 0);
+  CHECK(tight.recorder.computed.empty());
+  // What is wanted again is computed again, and comes out as it was.
+  const NodeRef again = tight.node("total", {{"trail", "-"}}, {sums.blocks[0]});
+  tight.evaluate({again});
+  CHECK(content(tight, again) == content(tight, sums.sums[0]));
+  CHECK(tight.recorder.nondeterminism.empty());
+  CHECK(tight.recorder.failed.empty());
+}
+
+TEST_CASE("A value that is read later in the same evaluation is made again below others that are gone", "[dropping]") {
+  Bench bench;
+  set_quota(bench, kBlock / 2);
+  const Sums sums(bench, 3);
+  bench.evaluate(sums.sums);
+  CHECK_FALSE(is_there(bench, sums.blocks[0]));
+  CHECK_FALSE(is_there(bench, sums.blocks[1]));
+  const NodeRef late = bench.node("total", {{"trail", "-"}}, {sums.blocks[1]});
+  bench.evaluator->request(late);
+  while (bench.evaluator->wait()) {
+  }
+  CHECK(bench.value(late) == 2.0 * kBlock);
+  for (const std::string& message : bench.recorder.messages) CHECK_THAT(message, !Contains("evaluating"));
+}
+
+TEST_CASE("What is wanted, kept, slow, measured or young is never dropped", "[dropping]") {
+  Bench bench;
+  const Sums sums(bench, 2);
+  SECTION("wanted") {
+    set_quota(bench, 1);
+    bench.evaluate(sums.blocks);
+    for (const NodeRef& block : sums.blocks) CHECK(is_there(bench, block));
+    CHECK_THAT(bench.recorder.messages.at(0), Contains("the store holds 2") && Contains("its quota is 1 bytes"));
+  }
+  SECTION("kept") {
+    bench.evaluate(sums.sums);
+    const Hash kept = bench.evaluator->result(sums.blocks[1])->key;
+    bench.options.quota.kept_keys = [=] { return std::set<Hash>{kept}; };
+    set_quota(bench, 1);
+    bench.evaluate({bench.node("total", {{"trail", "-"}}, {bench.node("block", {{"bytes", kBlock}, {"fill", 9}})})});
+    bench.evaluator->request(sums.sums[1]);
+    bench.evaluator->request(sums.sums[0]);
+    CHECK(is_there(bench, sums.blocks[1]));
+    CHECK_FALSE(is_there(bench, sums.blocks[0]));
+  }
+  SECTION("slow") {
+    bench.options.quota.most_seconds = 0;
+    set_quota(bench, 1);
+    bench.evaluate(sums.sums);
+    for (const NodeRef& block : sums.blocks) CHECK(is_there(bench, block));
+  }
+  SECTION("young") {
+    bench.options.quota.bytes = 1;
+    bench.restart();
+    bench.evaluate(sums.sums);
+    for (const NodeRef& block : sums.blocks) CHECK(is_there(bench, block));
+  }
+  SECTION("in a store that another coordinator works on") {
+    const Dropper other(bench.store->folder());
+    set_quota(bench, 1);
+    bench.evaluate(sums.sums);
+    for (const NodeRef& block : sums.blocks) CHECK(is_there(bench, block));
+  }
+}
+
+TEST_CASE("A value that comes out other than it was when it was dropped is an error, never a substitute",
+          "[dropping]") {
+  Bench bench;
+  set_quota(bench, 1);
+  const NodeRef moody = bench.node("moody", Json::object());
+  const NodeRef sum = bench.node("total", {{"trail", "-"}}, {moody});
+  // A block of 8 KiB is too small to be dropped: what a kill in the middle of dropping leaves is made by hand.
+  bench.evaluate({sum});
+  for (const fs::path& file : blob_files(bench)) fs::remove(file);
+  bench.restart();
+  bench.evaluate({sum});
+  CHECK(bench.evaluator->state(sum) == NodeState::found);
+  const NodeRef late = bench.node("total", {{"trail", bench.trail()}}, {moody});
+  bench.evaluate({late});
+  CHECK(bench.evaluator->state(late) == NodeState::failed);
+  CHECK_THAT(bench.failure(late),
+             Contains("op probe/moody") && Contains("came out different") && Contains("recorded bytes are gone"));
+  REQUIRE(bench.recorder.nondeterminism.size() == 1);
+  CHECK(bench.recorder.nondeterminism[0].fields == std::vector<std::string>{"value"});
+}
