@@ -1,11 +1,13 @@
 #include "kernel/study/collect.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <set>
 
 #include "colonnade/error.h"
+#include "kernel/study/place_names.h"
 #include "kernel/study/sharing.h"
 
 namespace colonnade::host {
@@ -63,7 +65,9 @@ class Collector {
     const NodeRecord* node = history_.find(metric.node);
     if (node && node->failure.empty()) return node;
     if (result.failure.empty()) {
-      result.failure = node ? first_line(node->failure) : metric.name + " was not evaluated";
+      const NodeRecord* origin = node ? history_.find(node->origin) : nullptr;
+      result.failure =
+          node ? without_places(first_line(node->failure), origin ? origin : node) : metric.name + " was not evaluated";
     }
     return nullptr;
   }
@@ -152,7 +156,7 @@ StudyResults collect_results(const RunHistory& history, const Json& lock, const 
       if (!trial) {
         result.failure = "was not evaluated";
       } else {
-        result.failure = first_line(trial->failure);
+        result.failure = without_places(first_line(trial->failure), nullptr);
         collector.add(trial->metrics, result);
         const std::string seed_folder = lock.at("seeds").size() > 1 ? fmt::format("seed-{}/", result.seed) : "";
         collector.add_files(trial->files, fmt::format("{}/{}", name, seed_folder), result, results.files);
@@ -164,6 +168,9 @@ StudyResults collect_results(const RunHistory& history, const Json& lock, const 
   collector.add_files(history.shared_files, "", results.shared, results.files);
   results.sharing = sharing_of(history, results.report.value("sharing", Json::array()));
   results.parameter_tables = parameter_tables(history, store, catalogue);
+  for (const auto& [hash, names] : names_of_contents(history, store)) {
+    results.content_names[hash] = fmt::format("{}", fmt::join(names, ", "));
+  }
   results.notes = notes_of(history, results.trials);
   return results;
 }
