@@ -191,6 +191,7 @@ int run_command_line(int argc, char** argv) {
     add_why_command(commands);
     add_show_command(commands);
     add_report_command(commands);
+    add_export_command(commands);
     add_ls_command(commands);
     add_gc_command(commands);
     add_op_command(commands);

@@ -41,6 +41,7 @@ void add_diff_command(Commands& commands);
 void add_why_command(Commands& commands);
 void add_show_command(Commands& commands);
 void add_report_command(Commands& commands);
+void add_export_command(Commands& commands);
 void add_ls_command(Commands& commands);
 void add_gc_command(Commands& commands);
 void add_op_command(Commands& commands);

@@ -80,6 +80,7 @@ void show_node(const RunRecord& run, const NodeRecord& node, Store& store) {
     fields.add({name, content.short_hex(), known ? field_text(trace->manifest.fields.at(name)) : "not in the store"});
   }
   if (!fields.empty()) say("\n{}", fields.text());
+  if (trace && !store.has_blobs(trace->manifest)) say("its bytes are not kept: they are made again when needed\n");
   // A worker's log is of all its nodes: worth a look only where something went wrong.
 }
 

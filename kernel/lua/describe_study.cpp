@@ -237,6 +237,13 @@ void read_files_function(lua_State* L) {
 std::vector<MetricRef> shared_files(lua_State* L) {
   std::vector<MetricRef> files;
   if (push_field(L, kStudyTable, "files") == LUA_TTABLE) files = files_at(L, -1, "files");
+  // Both would be folders of the run's files.
+  for (const Arm& arm : context_of(L).description.arms) {
+    const auto same = [&](const MetricRef& file) { return file.name == arm.name; };
+    if (std::any_of(files.begin(), files.end(), same)) {
+      raise(L, fmt::format("files: '{}' is the name of an arm too, whose files have a folder of that name", arm.name));
+    }
+  }
   lua_pop(L, 1);
   return files;
 }

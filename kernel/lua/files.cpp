@@ -18,6 +18,7 @@ struct Format {
   std::string_view ending, type;
 };
 constexpr std::array formats = {Format{".npy", "tensor"}, Format{".csv", "table"}};
+constexpr Format folder = {"", "files"};  // a folder of that name
 constexpr std::size_t kLongestFileName = 80;
 
 const Format& format_of(lua_State* L, const std::string& name, const std::string& what) {
@@ -30,7 +31,12 @@ const Format& format_of(lua_State* L, const std::string& name, const std::string
   for (const Format& format : formats) {
     if (name.ends_with(format.ending)) return format;
   }
-  raise(L, fmt::format("{}: '{}' has no ending that says how to write it; allowed: .npy for a tensor, .csv for a table",
+  return folder;
+}
+
+[[noreturn]] void refuse_ending(lua_State* L, const std::string& name, const std::string& what) {
+  raise(L, fmt::format("{}: '{}' has no ending that says how to write it; allowed: .npy for a tensor, .csv for a "
+                       "table, none for a value of type files, which becomes a folder",
                        what, name));
 }
 
@@ -38,13 +44,18 @@ void check_type(lua_State* L, const FieldRef& field, const Format& format, const
                 const std::string& what) {
   const std::string& type = output_of(field).type;
   if (type == format.type) return;
+  if (format.ending.empty() && (type == formats[0].type || type == formats[1].type)) refuse_ending(L, name, what);
+  if (type == folder.type) {
+    raise(L, fmt::format("{}: '{}' is {}, of type files, which are written as a folder; allowed: a name without {}",
+                         what, name, described(field), format.ending));
+  }
   for (const Format& other : formats) {
     if (type != other.type) continue;
     raise(L, fmt::format("{}: '{}' is {}, a {}; {} takes a {}, a {} is written as {}", what, name, described(field),
                          type, format.ending, format.type, type, other.ending));
   }
-  raise(L, fmt::format("{}: '{}' is {}, of type {}, which cannot be written; allowed: tensors and tables", what, name,
-                       described(field), type));
+  raise(L, fmt::format("{}: '{}' is {}, of type {}, which cannot be written; allowed: tensors, tables and files", what,
+                       name, described(field), type));
 }
 
 FieldRef only_field(lua_State* L, const NodeRef& node, const Format& format, const std::string& name,
@@ -54,6 +65,7 @@ FieldRef only_field(lua_State* L, const NodeRef& node, const Format& format, con
     if (output.type == format.type) fitting.push_back(output.name);
   }
   if (fitting.size() == 1) return {node, fitting.front()};
+  if (fitting.empty() && format.ending.empty()) refuse_ending(L, name, what);
   if (fitting.empty()) {
     raise(L, fmt::format("{}: '{}' is {}, which gives {}: there is no {} to write", what, name, described(*node),
                          listed_fields(*node->schema), format.type));

@@ -37,7 +37,7 @@ void put_texts(const StudyResults& results, const std::vector<DrawnFigure>& figu
 std::map<std::string, std::string> report_texts(const StudyResults& results, FigureUse use) {
   std::map<std::string, std::string> texts;
   for (const ResultFile& file : results.files) {
-    if (!file.measured) texts[file.path] = result_file_bytes(file);
+    if (!file.measured) texts.merge(result_file_texts(file));
   }
   put_texts(results, figures_for_text(results, use), texts);
   return texts;

@@ -7,12 +7,14 @@
 #include <cstring>
 
 #include "colonnade/error.h"
+#include "colonnade/files.h"
 #include "colonnade/text.h"
 #include "kernel/report/letters.h"
 #include "kernel/report/markdown_text.h"
 #include "kernel/report/numbers.h"
 #include "kernel/report/tables.h"
 #include "kernel/store/files.h"
+#include "kernel/store/folder_writer.h"
 #include "kernel/store/store.h"
 
 namespace colonnade::host {
@@ -76,10 +78,25 @@ std::string cell_text(const Json& cell) {
   return cell.is_number_float() ? exact_number(cell.get<double>()) : json_text(cell);
 }
 
+bool is_folder(const ResultFile& file) {
+  return file.field.type == "files";
+}
+
+std::string file_text(const ResultFile& file) {
+  const bool is_tensor = file.field.type == "tensor";
+  return is_tensor ? npy_bytes(only_tensor(file)) : csv_text(table_from(file.field));
+}
+
 std::string holds_text(const ResultFile& file) {
   if (file.field.type == "tensor") {
     const Blob& tensor = only_tensor(file);
     return fmt::format("{} {}", dtype_name(tensor.dtype()), shape_text(tensor.shape()));
+  }
+  if (is_folder(file)) {
+    const Files files = files_from(file.field);
+    std::uint64_t bytes = 0;
+    for (const auto& [name, blob] : files.files) bytes += blob.size();
+    return fmt::format("{}: {} files, {} bytes", files.format, files.files.size(), bytes);
   }
   const Table table = table_from(file.field);
   std::vector<std::string> columns;
@@ -123,16 +140,24 @@ std::string csv_text(const Table& table) {
   return valid_utf8(as_csv(text));
 }
 
-std::string result_file_bytes(const ResultFile& file) {
-  const bool is_tensor = file.field.type == "tensor";
-  return is_tensor ? npy_bytes(only_tensor(file)) : csv_text(table_from(file.field));
+std::map<std::string, std::string> result_file_texts(const ResultFile& file) {
+  if (!is_folder(file)) return {{file.path, file_text(file)}};
+  std::map<std::string, std::string> texts;
+  for (const auto& [name, blob] : files_from(file.field).files) {
+    texts[file.path + "/" + name] = std::string(blob.as<char>(), blob.size());
+  }
+  return texts;
 }
 
 void write_result_files(const StudyResults& results, const std::filesystem::path& folder) {
   for (const ResultFile& file : results.files) {
     const std::filesystem::path target = folder / file.path;
     make_folder(target.parent_path());
-    write_file_atomically(target, result_file_bytes(file));
+    if (is_folder(file)) {
+      write_folder_atomically(target, files_from(file.field).files, true);
+    } else {
+      write_file_atomically(target, file_text(file));
+    }
   }
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <string>
 
 #include "kernel/report/report.h"
@@ -15,9 +16,10 @@ std::string npy_bytes(const Blob& tensor);
 // Column names, then a row a line; numbers read back exactly.
 std::string csv_text(const Table& table);
 
-std::string result_file_bytes(const ResultFile& file);
+// Path in the run's folder -> bytes; several where the value is of type files.
+std::map<std::string, std::string> result_file_texts(const ResultFile& file);
 
-// Writes the declared files into `folder`, each atomically.
+// Writes the declared files into `folder`, each atomically, and so a folder of files as a whole.
 void write_result_files(const StudyResults& results, const std::filesystem::path& folder);
 
 // The report's table of the files of measured ops, or of the others; "" if there are none.

@@ -197,6 +197,11 @@ Json read_lock(const fs::path& file, const std::string& id) {
   return document;
 }
 
+NumericEnvironment recorded_environment(const Json& lock) {
+  const Json& environment = lock.at("environment");
+  return numeric_environment(lock.at("device"), environment.at("threads"), environment.at("simd"));
+}
+
 std::string source_name(const fs::path& source, const fs::path& study_folder) {
   const fs::path relative = source.lexically_relative(study_folder);
   if (!relative.empty() && *relative.begin() != "..") return relative.string();

@@ -39,6 +39,9 @@ Json read_lock(const std::filesystem::path& file, const std::string& id);
 // The same of a folder whose name says no id any more: its sources have to be what their hashes say.
 Json read_lock_of_renamed(const std::filesystem::path& file);
 
+// The numeric environment that a run's lock names.
+NumericEnvironment recorded_environment(const Json& lock);
+
 // The name of a study's source in its lock and its run: relative to the study's folder, or "scripts/NAME" from
 // elsewhere.
 std::string source_name(const std::filesystem::path& source, const std::filesystem::path& study_folder);

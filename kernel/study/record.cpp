@@ -74,6 +74,8 @@ void apply_trial(RunHistory& history, const Json& event) {
   trial.point = event.value("point", Json::object());
   trial.metrics = read_metrics(event.at("metrics"));
   trial.files = read_metrics(event.value("files", Json::array()));
+  const std::vector<MetricRecord> output = read_metrics(event.value("output", Json::array()));
+  if (!output.empty()) trial.output = output.front();
   trial.failure = event.value("failure", "");
   for (TrialRecord& known : history.trials) {
     if (known.arm != trial.arm || known.seed != trial.seed) continue;

@@ -53,8 +53,9 @@ struct TrialRecord {
   std::uint64_t seed = 0;
   Json point = Json::object();
   std::vector<MetricRecord> metrics;
-  std::vector<MetricRecord> files;  // named as they are written
-  std::string failure;              // of the trial itself: an adaptive arm's error
+  std::vector<MetricRecord> files;     // named as they are written
+  std::optional<MetricRecord> output;  // what the arm ends in
+  std::string failure;                 // of the trial itself: an adaptive arm's error
 };
 
 struct DecisionRecord {

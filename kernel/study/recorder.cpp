@@ -25,7 +25,7 @@ Json contents_of(const NodeResult& result) {
 }
 
 bool same(const TrialRecord& a, const TrialRecord& b) {
-  return a.point == b.point && a.metrics == b.metrics && a.files == b.files && a.failure == b.failure;
+  return a.point == b.point && a.metrics == b.metrics && a.files == b.files && a.output == b.output && a.failure == b.failure;
 }
 
 }  // namespace
@@ -68,6 +68,7 @@ void Recorder::trial(const TrialRecord& trial) {
                  {"point", trial.point},
                  {"metrics", metrics_to_json(trial.metrics)}};
   if (!trial.files.empty()) record["files"] = metrics_to_json(trial.files);
+  if (trial.output) record["output"] = metrics_to_json({*trial.output});
   if (!trial.failure.empty()) record["failure"] = trial.failure;
   event(std::move(record));
 }

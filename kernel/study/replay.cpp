@@ -10,16 +10,12 @@
 #include "kernel/study/collect.h"
 #include "kernel/study/hints.h"
 #include "kernel/study/interrupt.h"
+#include "kernel/study/lock.h"
 #include "kernel/study/replay_pass.h"
 #include "kernel/study/scratch_stores.h"
 
 namespace colonnade::host {
 namespace {
-
-NumericEnvironment recorded_environment(const Json& lock) {
-  const Json& environment = lock.at("environment");
-  return numeric_environment(lock.at("device"), environment.at("threads"), environment.at("simd"));
-}
 
 std::vector<const NodeRecord*> nodes_to_replay(const RunRecord& run, const std::string& arm) {
   std::vector<std::string> arms;

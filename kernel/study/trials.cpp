@@ -86,12 +86,15 @@ void TrialDriver::start_static(Trial& trial, const Arm& arm) {
     for (MetricRef& result : results) result.from = study_.nodes().bind(result.from, trial.seed);
     return results;
   };
-  finish(trial, bound(arm.metrics), bound(arm.files), "");
+  AdaptiveStep end;
+  end.metrics = bound(arm.metrics);
+  end.files = bound(arm.files);
+  if (arm.output) end.output = study_.nodes().bind(*arm.output, trial.seed);
+  finish(trial, end);
 }
 
 void TrialDriver::take(Trial& trial, const AdaptiveStep& step) {
-  if (!step.error.empty()) return finish(trial, {}, {}, step.error);
-  if (step.needs.empty()) return finish(trial, step.metrics, step.files, "");
+  if (!step.error.empty() || step.needs.empty()) return finish(trial, step);
   trial.needs = step.needs;
   DecisionRecord decision;
   decision.arm = study_.description().arms[trial.arm].name;
@@ -102,21 +105,21 @@ void TrialDriver::take(Trial& trial, const AdaptiveStep& step) {
   for (const FieldRef& field : step.needs) request(field);
 }
 
-void TrialDriver::finish(Trial& trial, const std::vector<MetricRef>& metrics, const std::vector<MetricRef>& files,
-                         const std::string& failure) {
+void TrialDriver::finish(Trial& trial, const AdaptiveStep& end) {
   const Arm& arm = study_.description().arms[trial.arm];
   TrialRecord record;
   record.arm = arm.name;
   record.seed = trial.seed;
   record.point = arm.point;
-  record.failure = failure;
-  for (const MetricRef& metric : metrics) record.metrics.push_back(metric_record(metric.name, metric.from));
-  for (const MetricRef& file : files) record.files.push_back(metric_record(file.name, file.from));
+  record.failure = end.error;
+  for (const MetricRef& metric : end.metrics) record.metrics.push_back(metric_record(metric.name, metric.from));
+  for (const MetricRef& file : end.files) record.files.push_back(metric_record(file.name, file.from));
+  if (end.output) record.output = metric_record("", *end.output);
   recorder_.trial(record);
   trial.returned = true;
   trial.needs.clear();
-  trial.failure = failure;
-  for (const auto* results : {&metrics, &files}) {
+  trial.failure = end.error;
+  for (const auto* results : {&end.metrics, &end.files}) {
     for (const MetricRef& result : *results) {
       trial.results.push_back(result.from);
       request(result.from);
@@ -131,7 +134,9 @@ bool TrialDriver::advance(Trial& trial) {
   if (!known) return false;
   const std::string failure = failure_of(trial.needs);
   if (!failure.empty()) {
-    finish(trial, {}, {}, failure);
+    AdaptiveStep end;
+    end.error = failure;
+    finish(trial, end);
     return true;
   }
   std::vector<Json> values;

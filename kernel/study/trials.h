@@ -40,8 +40,7 @@ class TrialDriver {
   void start_shared();
   void start_static(Trial& trial, const Arm& arm);
   void take(Trial& trial, const AdaptiveStep& step);
-  void finish(Trial& trial, const std::vector<MetricRef>& metrics, const std::vector<MetricRef>& files,
-              const std::string& failure);
+  void finish(Trial& trial, const AdaptiveStep& end);
   bool advance(Trial& trial);
   void request(const FieldRef& field);
   Json value_of(const FieldRef& field);

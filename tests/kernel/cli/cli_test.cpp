@@ -65,7 +65,7 @@ TEST_CASE("every command explains itself, with an example") {
   const TestFolder folder;
   check_approved("help", run_executable({"--help"}, folder.path()), folder.path());
   for (const std::string command :
-       {"run", "plan", "replay", "diff", "why", "show", "report", "ls", "gc", "op", "plugin"}) {
+       {"run", "plan", "replay", "diff", "why", "show", "report", "export", "ls", "gc", "op", "plugin"}) {
     const CommandResult result = run_executable({command, "--help"}, folder.path());
     CHECK_THAT(result.out, Contains("Example:\n  colonnade " + command));
     check_approved("help_" + command, result, folder.path());
