@@ -36,16 +36,28 @@ std::string counted(int first, int count) {
   return bytes;
 }
 
+// The run is made once, since describing all plugins takes its time, and copied for each test.
+const fs::path& finished_project() {
+  static const TestFolder project;
+  static const bool made = [] {
+    project.write("studies/pieces/study.lua", study);
+    fs::create_directories(project.path() / ".colonnade");
+    fs::create_directories(project.path() / "plugins");
+    fs::copy_file(fixture, project.path() / "plugins/good.plugin.so");
+    const CommandResult result = run_executable({"run", "studies/pieces"}, project.path());
+    INFO(result.err);
+    REQUIRE(result.exit_code == 0);
+    return true;
+  }();
+  (void)made;
+  return project.path();
+}
+
 class FinishedRun : public TestFolder {
  public:
   FinishedRun() {
-    write("studies/pieces/study.lua", study);
-    fs::create_directories(path() / ".colonnade");
-    fs::copy_file(fixture, plugin());
-    const CommandResult result = run({"run", "studies/pieces", "--plugin", plugin().string(), "--json"});
-    INFO(result.err);
-    REQUIRE(result.exit_code == 0);
-    folder_ = Json::parse(result.out).at("folder").get<std::string>();
+    fs::copy(finished_project(), path(), fs::copy_options::recursive | fs::copy_options::overwrite_existing);
+    folder_ = fs::directory_iterator(path() / "runs")->path();
   }
   CommandResult run(const std::vector<std::string>& arguments) const { return run_executable(arguments, path()); }
   CommandResult save(const std::vector<std::string>& more) const {
@@ -53,7 +65,7 @@ class FinishedRun : public TestFolder {
     arguments.insert(arguments.end(), more.begin(), more.end());
     return run(arguments);
   }
-  fs::path plugin() const { return path() / "good.plugin.so"; }
+  fs::path plugin() const { return path() / "plugins/good.plugin.so"; }
   const fs::path& folder() const { return folder_; }
   std::string text(const std::string& file) const { return read_file_if_there(path() / file).value_or("(not there)"); }
 
@@ -150,7 +162,7 @@ TEST_CASE("values whose bytes are not kept are still found, shown, replayed and 
     if (blob.is_regular_file() && blob.file_size() >= 10000) dropped += fs::remove(blob.path());
   }
   CHECK(dropped == 2);  // the models; what is reported stays
-  const Json plan = Json::parse(run.run({"plan", "studies/pieces", "--plugin", run.plugin().string(), "--json"}).out);
+  const Json plan = Json::parse(run.run({"plan", "studies/pieces", "--json"}).out);
   CHECK(plan.at("found") == 6);
   const CommandResult replayed = run.run({"replay", "last"});
   INFO(replayed.out);
