@@ -31,11 +31,11 @@ double transformed(double number, bool log) {
 using BySeed = std::map<std::uint64_t, const Scalar*>;
 
 // Of each seed where the value, transformed, is finite.
-BySeed values_of(const StudyResults& results, const std::string& arm, const std::string& metric, bool log) {
+BySeed values_of(const ArmTrials& trials, const std::string& arm, const std::string& metric, bool log) {
   BySeed values;
-  for (const TrialResult& trial : results.trials) {
-    const Scalar* scalar = trial.arm == arm ? scalar_of(trial, metric) : nullptr;
-    if (scalar != nullptr && std::isfinite(transformed(scalar->value, log))) values[trial.seed] = scalar;
+  for (const TrialResult* trial : trials.of(arm)) {
+    const Scalar* scalar = scalar_of(*trial, metric);
+    if (scalar != nullptr && std::isfinite(transformed(scalar->value, log))) values[trial->seed] = scalar;
   }
   return values;
 }
@@ -57,7 +57,7 @@ std::vector<double> example_differences(const Scalar& before, const Scalar& afte
   return differences;
 }
 
-std::optional<ArmComparison> compare_arm(const StudyResults& results, const Comparison& comparison,
+std::optional<ArmComparison> compare_arm(const ArmTrials& results, const Comparison& comparison,
                                          const std::string& arm) {
   const BySeed base = values_of(results, comparison.baseline, comparison.metric, comparison.log);
   std::vector<double> before, after;
@@ -99,13 +99,14 @@ std::size_t seeds_needed(std::size_t comparisons) {
   return seeds;
 }
 
-bool has_logarithm(const StudyResults& results, const std::string& arm, const std::string& metric) {
+bool has_logarithm(const ArmTrials& results, const std::string& arm, const std::string& metric) {
   const BySeed plain = values_of(results, arm, metric, false);
   return std::any_of(plain.begin(), plain.end(), [](const auto& value) { return value.second->value > 0; });
 }
 
 // Why no arm has a seed to be paired with the baseline's.
-std::string without_pairs(const StudyResults& results, const Comparison& comparison) {
+std::string without_pairs(const std::vector<std::string>& arms, const ArmTrials& results,
+                          const Comparison& comparison) {
   const std::string& baseline = comparison.baseline;
   if (values_of(results, baseline, comparison.metric, false).empty()) {
     return fmt::format("{} has no finite value of it", code_span(baseline));
@@ -114,7 +115,7 @@ std::string without_pairs(const StudyResults& results, const Comparison& compari
     return fmt::format("no value of {} is above 0, so none has a logarithm", code_span(baseline));
   }
   bool any_value = false, any_logarithm = false;
-  for (const std::string& arm : results.arm_order) {
+  for (const std::string& arm : arms) {
     if (arm == baseline) continue;
     any_value = any_value || !values_of(results, arm, comparison.metric, false).empty();
     any_logarithm = any_logarithm || has_logarithm(results, arm, comparison.metric);
@@ -131,9 +132,10 @@ Comparison compare_metric(const StudyResults& results, const Json& declared, con
   comparison.baseline = declared.at("baseline");
   comparison.log = declared.at("log");
   std::vector<double> p_values;
+  const ArmTrials trials(results);
   for (const std::string& arm : results.arm_order) {
     if (arm == comparison.baseline) continue;
-    auto compared = compare_arm(results, comparison, arm);
+    auto compared = compare_arm(trials, comparison, arm);
     if (!compared) continue;
     p_values.push_back(compared->paired.sign_flip_p);
     comparison.arms.push_back(std::move(*compared));
@@ -144,7 +146,7 @@ Comparison compare_metric(const StudyResults& results, const Json& declared, con
     arm.adjusted_p = adjusted[i];
     arm.answer = answer_for(adjusted[i], arm.paired.attainable_p, comparison.arms.size());
   }
-  if (comparison.arms.empty()) comparison.problem = without_pairs(results, comparison);
+  if (comparison.arms.empty()) comparison.problem = without_pairs(results.arm_order, trials, comparison);
   comparison.seeds_needed = seeds_needed(comparison.arms.size());
   return comparison;
 }
@@ -154,6 +156,7 @@ std::vector<Cell> cells_of(const StudyResults& results, const std::vector<std::s
                            const std::string& metric, bool log) {
   std::vector<std::pair<std::map<std::string, bool>, BySeed>> found;
   std::set<std::string> seen;
+  const ArmTrials trials(results);
   for (const TrialResult& trial : results.trials) {
     if (!seen.insert(trial.arm).second) continue;
     std::map<std::string, bool> levels;
@@ -161,7 +164,7 @@ std::vector<Cell> cells_of(const StudyResults& results, const std::vector<std::s
       if (trial.point.contains(factor) && trial.point.at(factor).is_boolean())
         levels[factor] = trial.point.at(factor).get<bool>();
     }
-    if (levels.size() == factors.size()) found.emplace_back(levels, values_of(results, trial.arm, metric, log));
+    if (levels.size() == factors.size()) found.emplace_back(levels, values_of(trials, trial.arm, metric, log));
   }
   std::vector<Cell> cells;
   for (const auto& [levels, values] : found) {
@@ -228,7 +231,8 @@ Target reach(const StudyResults& results, const Json& declared) {
   target.out_of_reach = target.cap && !meets(*target.cap);
   const std::string only = declared.at("arm");
   const bool relative = target.as != "value";
-  const Summary base = summarise(metric_by_seed(results, target.baseline, target.metric));
+  const ArmTrials trials(results);
+  const Summary base = summarise(trials.metric_by_seed(target.baseline, target.metric));
   if (relative && base.n == 0) {
     target.problem = fmt::format("its baseline {} has no {}", code_span(target.baseline), code_span(target.metric));
   } else if (relative && base.mean == 0) {
@@ -238,7 +242,7 @@ Target reach(const StudyResults& results, const Json& declared) {
   if (!target.problem.empty()) return target;
   for (const std::string& arm : results.arm_order) {
     if ((!only.empty() && arm != only) || (relative && arm == target.baseline)) continue;
-    const Summary own = summarise(metric_by_seed(results, arm, target.metric));
+    const Summary own = summarise(trials.metric_by_seed(arm, target.metric));
     if (own.n == 0) continue;
     const double ratio = own.mean / base.mean;
     const double reached = !relative ? own.mean : target.as == "ratio" ? ratio : 1 - ratio;
@@ -255,9 +259,10 @@ std::optional<FactorImpact> impact_of(const StudyResults& results, const std::st
                                       const std::string& metric) {
   std::map<Json, std::vector<double>> by_level;
   std::set<std::string> seen;
+  const ArmTrials trials(results);
   for (const TrialResult& trial : results.trials) {
     if (!trial.point.contains(factor) || !seen.insert(trial.arm).second) continue;
-    const Summary summary = summarise(metric_by_seed(results, trial.arm, metric));
+    const Summary summary = summarise(trials.metric_by_seed(trial.arm, metric));
     if (summary.n > 0) by_level[trial.point.at(factor)].push_back(summary.mean);
   }
   FactorImpact impact;

@@ -108,6 +108,7 @@ Distance distance_between(const StudyResults& results, const std::string& metric
 
 std::vector<BestArm> best_arms(const StudyResults& results, bool measured) {
   std::vector<BestArm> all;
+  const ArmTrials trials(results);
   for (const std::string& metric : scalar_metrics(results, measured)) {
     const Better better = better_of(results, metric);
     if (better == Better::neither) continue;
@@ -116,7 +117,7 @@ std::vector<BestArm> best_arms(const StudyResults& results, bool measured) {
     best.lower = better == Better::lower;
     std::vector<std::pair<Summary, std::string>> arms;
     for (const std::string& arm : results.arm_order) {
-      const Summary summary = summarise(metric_by_seed(results, arm, metric));
+      const Summary summary = summarise(trials.metric_by_seed(arm, metric));
       if (summary.n > 0) arms.emplace_back(summary, arm);
     }
     std::stable_sort(arms.begin(), arms.end(), [&](const auto& a, const auto& b) {

@@ -256,10 +256,12 @@ Json impact_json(const FactorImpact& factor) {
 
 Json summaries_json(const StudyResults& results) {
   Json arms = Json::object();
+  const ArmTrials trials(results);
+  const std::vector<std::string> metrics = scalar_metrics(results, false);
   for (const std::string& arm : results.arm_order) {
     arms[arm] = Json::object();
-    for (const std::string& metric : scalar_metrics(results, false)) {
-      const Summary summary = summarise(metric_by_seed(results, arm, metric));
+    for (const std::string& metric : metrics) {
+      const Summary summary = summarise(trials.metric_by_seed(arm, metric));
       if (summary.n == 0) continue;
       arms[arm][metric] = {{"mean", json_number(summary.mean)},
                            {"seeds", summary.n},

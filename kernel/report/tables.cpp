@@ -91,19 +91,18 @@ std::string with_standard_error(const Scalar& scalar) {
          (scalar.standard_error ? " ± " + readable_number(*scalar.standard_error, error_digits) : "");
 }
 
-std::string arm_cell(const StudyResults& results, const std::string& arm, const std::string& metric) {
+std::string arm_cell(const ArmTrials& trials, bool one_seed, const std::string& arm, const std::string& metric) {
   std::size_t seeds = 0, failed = 0, present = 0;
   const Scalar* last = nullptr;
-  for (const TrialResult& trial : results.trials) {
-    if (trial.arm != arm) continue;
+  for (const TrialResult* trial : trials.of(arm)) {
     ++seeds;
-    last = scalar_of(trial, metric);
+    last = scalar_of(*trial, metric);
     present += last != nullptr;
-    failed += !trial.failure.empty();
+    failed += !trial->failure.empty();
   }
-  const Summary summary = summarise(metric_by_seed(results, arm, metric));
+  const Summary summary = summarise(trials.metric_by_seed(arm, metric));
   if (summary.n == 0) return present > 0 ? "not finite" : failed == seeds && seeds > 0 ? "failed" : "";
-  if (seeds == 1 && has_one_seed(results)) return with_standard_error(*last);
+  if (seeds == 1 && one_seed) return with_standard_error(*last);
   const bool some_missing = summary.n < seeds && (present > summary.n || failed > 0);
   return readable_summary(summary) + (some_missing ? fmt::format(" ({} of {} seeds)", summary.n, seeds) : "");
 }
@@ -207,10 +206,20 @@ std::vector<std::string> scalar_metrics(const StudyResults& results, bool measur
   return {names.begin(), names.end()};
 }
 
-std::vector<double> metric_by_seed(const StudyResults& results, const std::string& arm, const std::string& metric) {
+ArmTrials::ArmTrials(const StudyResults& results) {
+  for (const TrialResult& trial : results.trials) by_arm_[trial.arm].push_back(&trial);
+}
+
+const std::vector<const TrialResult*>& ArmTrials::of(const std::string& arm) const {
+  static const std::vector<const TrialResult*> none;
+  const auto found = by_arm_.find(arm);
+  return found == by_arm_.end() ? none : found->second;
+}
+
+std::vector<double> ArmTrials::metric_by_seed(const std::string& arm, const std::string& metric) const {
   std::vector<double> numbers;
-  for (const TrialResult& trial : results.trials) {
-    const Scalar* scalar = trial.arm == arm ? scalar_of(trial, metric) : nullptr;
+  for (const TrialResult* trial : of(arm)) {
+    const Scalar* scalar = scalar_of(*trial, metric);
     if (scalar != nullptr && std::isfinite(scalar->value)) numbers.push_back(scalar->value);
   }
   return numbers;
@@ -245,9 +254,11 @@ TextTable arms_table(const StudyResults& results, const std::vector<std::string>
   TextTable table;
   table.header.push_back("arm");
   for (const std::string& metric : metrics) table.header.push_back(metric_title(results, metric));
+  const ArmTrials trials(results);
+  const bool one_seed = has_one_seed(results);
   for (const std::string& arm : results.arm_order) {
     std::vector<std::string> row = {arm};
-    for (const std::string& metric : metrics) row.push_back(arm_cell(results, arm, metric));
+    for (const std::string& metric : metrics) row.push_back(arm_cell(trials, one_seed, arm, metric));
     table.rows.push_back(std::move(row));
   }
   return table;

@@ -2,6 +2,7 @@
 
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "colonnade/value.h"
@@ -25,8 +26,17 @@ void drop_empty_columns(TextTable& table);   // those in which no row has a text
 // Names of the scalar metrics that some trial has, in a fixed order; of measured ops if `measured`.
 std::vector<std::string> scalar_metrics(const StudyResults& results, bool measured);
 
-// The finite values of one metric of one arm, in the order of seeds, trials without it left out.
-std::vector<double> metric_by_seed(const StudyResults& results, const std::string& arm, const std::string& metric);
+// The trials of each arm, for whoever goes through all arms of a large study. The results must outlive it.
+class ArmTrials {
+ public:
+  explicit ArmTrials(const StudyResults& results);
+  const std::vector<const TrialResult*>& of(const std::string& arm) const;
+  // The finite values of one metric of one arm, in the order of seeds, trials without it left out.
+  std::vector<double> metric_by_seed(const std::string& arm, const std::string& metric) const;
+
+ private:
+  std::unordered_map<std::string, std::vector<const TrialResult*>> by_arm_;
+};
 
 // A metric of a trial, measured or not; null where it has none.
 const Scalar* scalar_of(const TrialResult& trial, const std::string& metric);

@@ -68,9 +68,10 @@ TEST_CASE("An arm's cell says how many seeds it stands for where some are missin
   CHECK(table.rows[0][1].find("seeds") == std::string::npos);
   CHECK(table.rows[3][2].find("(2 of 3 seeds)") != std::string::npos);
   CHECK(table.rows[4][1] == "failed");
-  CHECK(metric_by_seed(results, "both", "drift").size() == 2);
-  CHECK(metric_by_seed(results, "base", "latency").size() == 3);
-  CHECK(metric_by_seed(results, "no such arm", "nats").empty());
+  const ArmTrials trials(results);
+  CHECK(trials.metric_by_seed("both", "drift").size() == 2);
+  CHECK(trials.metric_by_seed("base", "latency").size() == 3);
+  CHECK(trials.metric_by_seed("no such arm", "nats").empty());
 }
 
 TEST_CASE("Under one seed a value stands with its own standard error", "[report]") {
