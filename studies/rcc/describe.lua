@@ -10,6 +10,7 @@ describe.question = "A small CLIP that learned emoji and their names is tuned to
   .. "directly, truncated singular values, the largest elements, signs with a scale, dropping with a seed in place of "
   .. "positions. Primary endpoint: retention at a level of 0.99, the best order against LoRA of rank 1."
 
+local aim = 0.99  -- the level of the primary endpoint
 local bytes, kept = "bytes of the stored difference", "retention: share of the gain that is kept"
 
 local function names(list, keep)
@@ -70,9 +71,10 @@ function describe.report(orderings, counts)
         .. "`guarded` goes back to the last good model and on from there; `unguarded` only writes down what a guard says." },
     col.sharing { title = "The orderings one by one and shared", arms = names(orderings), beyond = "tuned" },
   }
-  for _, arm in ipairs { "dare-nullu-alphaedit 0.99", "lora 1" } do
-    parts[#parts + 1] = col.target { name = "95 % kept at 99 % compression, " .. arm, metric = "retention", value = 0.95,
-      better = "higher", arm = arm }
+  local aimed = names(orderings, function(each) return each.point.level == aim end)
+  for _, arm in ipairs(joined(aimed, { "lora 1" })) do
+    parts[#parts + 1] = col.target { name = string.format("95 %% kept at %g compression", aim), metric = "retention",
+      value = 0.95, better = "higher", arm = arm }
   end
   if #col.setting "seeds" > 1 then
     parts[#parts + 1] = col.compare { metric = "retention", baseline = "lora 1" }
