@@ -1,6 +1,11 @@
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <catch2/catch.hpp>
 
+#include <chrono>
 #include <filesystem>
+#include <thread>
 
 #include "kernel/store/dropper.h"
 #include "tests/kernel/evaluate/support.h"
@@ -95,6 +100,37 @@ TEST_CASE("A value that is read later in the same evaluation is made again below
   }
   CHECK(bench.value(late) == 2.0 * kBlock);
   for (const std::string& message : bench.recorder.messages) CHECK_THAT(message, !Contains("evaluating"));
+}
+
+TEST_CASE("An evaluation that is killed while values come and go ends with the same bytes", "[dropping]") {
+  constexpr int kKills = 4;
+  constexpr auto kBetween = std::chrono::milliseconds(120);
+  const ScratchFolder scratch;
+  Bench free;
+  const Sums expected(free);
+  free.evaluate(expected.sums);
+  for (int i = 0; i < kKills; ++i) {
+    const pid_t coordinator = ::fork();
+    if (coordinator == 0) {
+      Bench bench(scratch.path());
+      set_quota(bench, kBlock);
+      bench.evaluate(Sums(bench).sums);
+      ::_exit(0);
+    }
+    std::this_thread::sleep_for(kBetween * (i + 1));
+    ::kill(coordinator, SIGKILL);
+    int status = 0;
+    ::waitpid(coordinator, &status, 0);
+  }
+  Bench bench(scratch.path());
+  set_quota(bench, kBlock);
+  const Sums sums(bench);
+  bench.evaluate(sums.sums);
+  for (std::size_t i = 0; i < sums.sums.size(); ++i) {
+    CHECK(content(bench, sums.sums[i]) == content(free, expected.sums[i]));
+  }
+  CHECK(bench.recorder.nondeterminism.empty());
+  CHECK(bench.store->verify().empty());
 }
 
 TEST_CASE("What is wanted, kept, slow, measured or young is never dropped", "[dropping]") {
