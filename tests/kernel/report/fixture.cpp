@@ -158,13 +158,13 @@ StudyResults hostile_results() {
   return results;
 }
 
-TestFolder::TestFolder() {
+ReportFolder::ReportFolder() {
   std::string pattern = (fs::temp_directory_path() / "colonnade-report-XXXXXX").string();
   REQUIRE(::mkdtemp(pattern.data()) != nullptr);
   path_ = pattern;
 }
 
-TestFolder::~TestFolder() {
+ReportFolder::~ReportFolder() {
   std::error_code ignored;
   fs::remove_all(path_, ignored);
 }

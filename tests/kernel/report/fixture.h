@@ -17,10 +17,10 @@ StudyResults hostile_results();
 Json figure(const std::string& type, const Json& options);
 
 // A folder that is removed at the end of a test.
-class TestFolder {
+class ReportFolder {
  public:
-  TestFolder();
-  ~TestFolder();
+  ReportFolder();
+  ~ReportFolder();
   const std::filesystem::path& path() const { return path_; }
 
  private:

@@ -47,7 +47,7 @@ class EmptyPath {
 }  // namespace
 
 TEST_CASE("The files of a small study are as approved", "[report]") {
-  const TestFolder folder;
+  const ReportFolder folder;
   check_approved("printed.txt", write_report(small_results(), folder.path(), false));
   for (const char* name :
        {"RESEARCH_REPORT.md", "MEASURED_REPORT.md", "results.csv", "measured.csv", "comprehensive_results.json"}) {
@@ -56,7 +56,7 @@ TEST_CASE("The files of a small study are as approved", "[report]") {
 }
 
 TEST_CASE("A hostile study's files are as approved, and its JSON reads back", "[report]") {
-  const TestFolder folder;
+  const ReportFolder folder;
   write_report(hostile_results(), folder.path(), false);
   for (const char* name : {"RESEARCH_REPORT.md", "results.csv"})
     check_approved(std::string("hostile_") + name, file_text(folder.path() / name));
@@ -65,7 +65,7 @@ TEST_CASE("A hostile study's files are as approved, and its JSON reads back", "[
 }
 
 TEST_CASE("Numbers in JSON are those of the trials, not finite ones as text", "[report]") {
-  const TestFolder folder;
+  const ReportFolder folder;
   write_report(small_results(), folder.path(), false);
   const Json document = Json::parse(file_text(folder.path() / "comprehensive_results.json"));
   REQUIRE(document.at("trials").size() == 15);
@@ -80,7 +80,7 @@ TEST_CASE("Numbers in JSON are those of the trials, not finite ones as text", "[
 }
 
 TEST_CASE("What a machine measured changes only the measured files", "[report]") {
-  const TestFolder one, two;
+  const ReportFolder one, two;
   StudyResults results = small_results();
   const bool draw = !gnuplot_missing();
   write_report(results, one.path(), draw);
@@ -99,7 +99,7 @@ TEST_CASE("What a machine measured changes only the measured files", "[report]")
 }
 
 TEST_CASE("A study without trials or declarations has a report", "[report]") {
-  const TestFolder folder;
+  const ReportFolder folder;
   StudyResults results;
   results.study = "empty";
   CHECK_NOTHROW(write_report(results, folder.path(), true));
@@ -110,7 +110,7 @@ TEST_CASE("A study without trials or declarations has a report", "[report]") {
 TEST_CASE("Figures are drawn alike twice, without dates, paths or the program's name", "[report][needs]") {
   if (gnuplot_missing()) return;
   for (const StudyResults& results : {small_results(), hostile_results()}) {
-    const TestFolder one, two;
+    const ReportFolder one, two;
     const auto first = draw_figures(results, one.path()), second = draw_figures(results, two.path());
     REQUIRE(first.size() == results.figures.size());
     for (const DrawnFigure& figure : first) {
@@ -132,7 +132,7 @@ TEST_CASE("Figures are drawn alike twice, without dates, paths or the program's 
 
 TEST_CASE("Names reach figures as they are", "[report][needs]") {
   if (gnuplot_missing()) return;
-  const TestFolder folder;
+  const ReportFolder folder;
   draw_figures(hostile_results(), folder.path());
   const std::string svg = file_text(folder.path() / "plots/scatter.svg");
   CHECK(svg.find("it's `date` {a}_b % ] (") != std::string::npos);
@@ -144,7 +144,7 @@ TEST_CASE("Names reach figures as they are", "[report][needs]") {
 }
 
 TEST_CASE("Without gnuplot the report says that nothing was drawn, and is written all the same", "[report]") {
-  const TestFolder folder;
+  const ReportFolder folder;
   {
     const EmptyPath empty;
     write_report(small_results(), folder.path(), true);

@@ -120,7 +120,7 @@ TEST_CASE("A table as .csv has a line for its names and one a row", "[report]") 
 }
 
 TEST_CASE("Declared files lie where the report says, measured ones apart", "[report]") {
-  const TestFolder folder;
+  const ReportFolder folder;
   const StudyResults results = small_results();
   write_report(results, folder.path(), false);
   REQUIRE(results.files.size() == 3);
