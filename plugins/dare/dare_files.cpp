@@ -68,13 +68,7 @@ std::string reason_to_keep(const std::string& name, const Shards& base, const Sh
 }
 
 void copy_bytes(const Shard& file, std::uint64_t begin, std::uint64_t end, BlobWriter& out) {
-  constexpr std::uint64_t kPiece = 1 << 20;
-  std::vector<std::byte> piece(std::min(kPiece, end - begin));
-  for (std::uint64_t at = begin; at < end; at += piece.size()) {
-    const std::uint64_t here = std::min<std::uint64_t>(piece.size(), end - at);
-    file.read(at, piece.data(), here);
-    out.write(piece.data(), here);
-  }
+  out.write(file.at(begin), end - begin);
 }
 
 class FilesDrop {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstring>
 #include <memory>
 #include <type_traits>
 #include <vector>
@@ -79,26 +80,39 @@ class TensorDrop {
  private:
   Memory<Real>& of(int slot) { return memory_[static_cast<std::size_t>(slot)]; }
 
-  // Calls act(first element, count) for the blocks of a task, with base and difference in `memory`.
+  // Calls act(first element, count, base) for the blocks of a task, with the difference in `memory`.
   template <typename Act>
   void each_block(std::int64_t task, Memory<Real>& memory, Act act) const {
     const std::int64_t end = std::min(drop_.elements, (task + 1) * kTaskElements);
+    for (const FileTensor* tensor : {&drop_.base, &drop_.tuned}) {
+      const std::uint64_t size = size_of(tensor->type), start = static_cast<std::uint64_t>(task * kTaskElements) * size;
+      tensor->file->expect(tensor->begin + start, static_cast<std::uint64_t>(end) * size - start);
+    }
     for (std::int64_t first = task * kTaskElements; first < end; first += kBlock) {
       const std::int64_t count = std::min(kBlock, end - first);
-      read(drop_.base, first, count, memory.raw.data(), memory.base.data());
-      read(drop_.tuned, first, count, memory.raw.data(), memory.values.data());
-      if (!subtract(memory.base.data(), count, memory.values.data())) {
+      const Real* base = numbers(drop_.base, first, count, memory, memory.base.data());
+      const Real* tuned = numbers(drop_.tuned, first, count, memory, memory.values.data());
+      if (!subtract(tuned, base, count, memory.values.data())) {
         refuse("differs from the base by a NaN or an infinity");
       }
-      act(first, count);
+      act(first, count, base);
     }
   }
 
-  void read(const FileTensor& tensor, std::int64_t first, std::int64_t count, std::byte* raw, Real* out) const {
+  // Where they lie, if that is how they are computed with; else in `memory`.
+  const Real* numbers(const FileTensor& tensor, std::int64_t first, std::int64_t count, Memory<Real>& all,
+                      Real* memory) const {
     const std::uint64_t size = size_of(tensor.type), offset = tensor.begin + static_cast<std::uint64_t>(first) * size;
+    const std::byte* bytes = tensor.file->at(offset);
     const bool as_is = tensor.type == (std::is_same_v<Real, double> ? Number::f64 : Number::f32);
-    tensor.file->read(offset, as_is ? static_cast<void*>(out) : raw, static_cast<std::uint64_t>(count) * size);
-    if (!as_is) widen(tensor.type, raw, count, out);
+    if (reinterpret_cast<std::uintptr_t>(bytes) % size != 0) {
+      std::memcpy(all.raw.data(), bytes, static_cast<std::size_t>(count) * size);
+      bytes = all.raw.data();
+    } else if (as_is) {
+      return reinterpret_cast<const Real*>(bytes);
+    }
+    widen(tensor.type, bytes, count, memory);
+    return memory;
   }
 
   // Zeroes what is dropped and scales the rest, which it counts; sums of sizes too with `norms`.
@@ -143,9 +157,9 @@ class TensorDrop {
     const std::int64_t here = std::min(kTaskElements, drop_.elements - task * kTaskElements);
     memory.out.resize(static_cast<std::size_t>(here) * size);
     std::byte* out = memory.out.data();
-    each_block(task, memory, [&](std::int64_t first, std::int64_t count) {
+    each_block(task, memory, [&](std::int64_t first, std::int64_t count, const Real* base) {
       thin(first, count, factor, false, memory);
-      if (!add_narrow(drop_.tuned.type, memory.base.data(), memory.values.data(), count, out)) {
+      if (!add_narrow(drop_.tuned.type, base, memory.values.data(), count, out)) {
         refuse("is no finite number of its type any more when its difference is scaled by " + std::to_string(factor));
       }
       out += static_cast<std::size_t>(count) * size;
@@ -160,7 +174,7 @@ class TensorDrop {
           Memory<Real>& memory = of(slot);
           start(task, memory);
           each_block(task, memory,
-                     [&](std::int64_t first, std::int64_t count) { thin(first, count, 1, true, memory); });
+                     [&](std::int64_t first, std::int64_t count, const Real*) { thin(first, count, 1, true, memory); });
         },
         [&](std::int64_t, int slot) {
           all.before += of(slot).counts.before;
@@ -205,7 +219,7 @@ class TensorDrop {
         [&](std::int64_t task, int slot) {
           Memory<Real>& memory = of(slot);
           memory.bins.assign(bins, 0);
-          each_block(task, memory, [&](std::int64_t, std::int64_t count) {
+          each_block(task, memory, [&](std::int64_t, std::int64_t count, const Real*) {
             for (std::int64_t i = 0; i < count; ++i) {
               const std::uint64_t key = size_key(memory.values[static_cast<std::size_t>(i)]) >> shift;
               if (first_digit || key >> digit_bits == prefix) ++memory.bins[key % bins];
@@ -225,7 +239,7 @@ class TensorDrop {
         [&](std::int64_t task, int slot) {
           Memory<Real>& memory = of(slot);
           memory.equals = 0;
-          each_block(task, memory, [&](std::int64_t, std::int64_t count) {
+          each_block(task, memory, [&](std::int64_t, std::int64_t count, const Real*) {
             for (std::int64_t i = 0; i < count; ++i) {
               memory.equals += size_key(memory.values[static_cast<std::size_t>(i)]) == size_cut_.key ? 1 : 0;
             }

@@ -63,11 +63,11 @@ COLONNADE_WIDE_VERSIONS void bfloats(const std::uint16_t* in, std::int64_t count
   for (std::int64_t i = 0; i < count; ++i) out[i] = from_bfloat(in[i]);
 }
 
-COLONNADE_WIDE_VERSIONS bool subtract_floats(const float* base, std::int64_t count, float* values) {
+COLONNADE_WIDE_VERSIONS bool subtract_floats(const float* values, const float* base, std::int64_t count, float* out) {
   std::uint32_t special = 0;
   for (std::int64_t i = 0; i < count; ++i) {
-    values[i] -= base[i];
-    special |= (std::bit_cast<std::uint32_t>(values[i]) & kFloatInfinity) == kFloatInfinity ? 1U : 0U;
+    out[i] = values[i] - base[i];
+    special |= (std::bit_cast<std::uint32_t>(out[i]) & kFloatInfinity) == kFloatInfinity ? 1U : 0U;
   }
   return special == 0;
 }
@@ -148,16 +148,16 @@ void widen<double>(Number type, const std::byte* bytes, std::int64_t count, doub
 }
 
 template <>
-bool subtract<float>(const float* base, std::int64_t count, float* values) {
-  return subtract_floats(base, count, values);
+bool subtract<float>(const float* values, const float* base, std::int64_t count, float* out) {
+  return subtract_floats(values, base, count, out);
 }
 
 template <>
-bool subtract<double>(const double* base, std::int64_t count, double* values) {
+bool subtract<double>(const double* values, const double* base, std::int64_t count, double* out) {
   bool finite = true;
   for (std::int64_t i = 0; i < count; ++i) {
-    values[i] -= base[i];
-    finite = finite && std::isfinite(values[i]);
+    out[i] = values[i] - base[i];
+    finite = finite && std::isfinite(out[i]);
   }
   return finite;
 }

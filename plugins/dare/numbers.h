@@ -13,9 +13,9 @@ std::size_t size_of(Number type);
 template <typename Real>
 void widen(Number type, const std::byte* bytes, std::int64_t count, Real* out);
 
-/// values -= base. False if one of the differences is a NaN or an infinity.
+/// out = values - base; out may be values. False if one of the differences is a NaN or an infinity.
 template <typename Real>
-bool subtract(const Real* base, std::int64_t count, Real* values);
+bool subtract(const Real* values, const Real* base, std::int64_t count, Real* out);
 
 /// out = base + values, rounded to the nearest, ties to even. False if one of them is no finite number of the type.
 template <typename Real>

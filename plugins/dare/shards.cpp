@@ -1,6 +1,7 @@
 #include "shards.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -39,13 +40,16 @@ void add_weights(Shards& folder, const std::string& name, const std::string& pat
 }  // namespace
 
 Shard::Shard(const std::string& path) : header_(open_safetensors(path)) {
-  descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   struct stat status {};
-  if (descriptor_ < 0 || ::fstat(descriptor_, &status) != 0) {
-    const int error = errno;
-    if (descriptor_ >= 0) ::close(descriptor_);
-    refuse(path, std::string("cannot be opened: ") + std::strerror(error));
+  void* mapped = MAP_FAILED;
+  if (descriptor >= 0 && ::fstat(descriptor, &status) == 0) {
+    mapped = ::mmap(nullptr, static_cast<std::size_t>(status.st_size), PROT_READ, MAP_SHARED, descriptor, 0);
   }
+  const int error = errno;
+  if (descriptor >= 0) ::close(descriptor);
+  if (mapped == MAP_FAILED) refuse(path, std::string("cannot be read: ") + std::strerror(error));
+  bytes_ = static_cast<const std::byte*>(mapped);
   size_ = data_start_ = static_cast<std::uint64_t>(status.st_size);
   for (const auto& [name, entry] : header_.tensors) {
     order_.push_back(name);
@@ -59,19 +63,18 @@ Shard::Shard(const std::string& path) : header_(open_safetensors(path)) {
 }
 
 Shard::~Shard() {
-  ::close(descriptor_);
+  ::munmap(const_cast<std::byte*>(bytes_), size_);
 }
 
-void Shard::read(std::uint64_t offset, void* bytes, std::uint64_t count) const {
-  auto* next = static_cast<char*>(bytes);
-  while (count > 0) {
-    const ssize_t got = ::pread(descriptor_, next, count, static_cast<off_t>(offset));
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) refuse(header_.path, "cannot be read at byte " + std::to_string(offset) + ": it has changed");
-    next += got;
-    offset += static_cast<std::uint64_t>(got);
-    count -= static_cast<std::uint64_t>(got);
-  }
+void Shard::expect(std::uint64_t offset, std::uint64_t count) const {
+#ifdef MADV_POPULATE_READ
+  static const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  const std::uint64_t begin = offset / page * page;
+  // Where the system knows no such advice, pages come one by one.
+  ::madvise(const_cast<std::byte*>(bytes_) + begin, std::min(size_, offset + count) - begin, MADV_POPULATE_READ);
+#else
+  (void)offset, (void)count;
+#endif
 }
 
 Shards open_shards(const std::string& path) {

@@ -1,6 +1,7 @@
 // The weights of a model as they lie in safetensors files, whatever family it is of.
 #pragma once
 
+#include <cstddef>
 #include <map>
 #include <memory>
 #include <string>
@@ -24,14 +25,16 @@ class Shard {
   /// Where the first tensor begins, and the size of the file.
   std::uint64_t data_start() const { return data_start_; }
   std::uint64_t size() const { return size_; }
-  /// Throws Error(input) naming the file if it can't be read there: it has changed since it was opened.
-  void read(std::uint64_t offset, void* bytes, std::uint64_t count) const;
+  /// Bytes of the file, mapped: the file must keep its size while it is read.
+  const std::byte* at(std::uint64_t offset) const { return bytes_ + offset; }
+  /// Tells the system that these bytes are wanted now: cheaper than being interrupted for every page of them.
+  void expect(std::uint64_t offset, std::uint64_t count) const;
 
  private:
   SafetensorsFile header_;
   std::vector<std::string> order_;
   std::uint64_t data_start_ = 0, size_ = 0;
-  int descriptor_ = -1;
+  const std::byte* bytes_ = nullptr;
 };
 
 /// A file of weights, or a folder of them with what stands beside them.
