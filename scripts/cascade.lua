@@ -22,8 +22,10 @@
 --             compression (1 - bytes kept / bytes), the strength is searched until the end of the arm keeps 1 - level
 --             of the bytes within `tolerance` (0.005 of it, so that any two orders agree within 1 %); `least` and
 --             `most` (0 and 1) bound it. Such arms are adaptive.
---     traces  by the arm's name, for `metrics`: steps, a list of { name, model } after each stage, and strength (once
---             found)
+--     watch   { retention =, compression =, guards = } as guards.lua has them: what guards would say is written down,
+--             and nothing is rolled back, since orders that went back would be alike
+--     traces  by the arm's name, for `metrics`: steps, a list of { name, model } after each stage; strength, once
+--             found; note, what was watched
 --     counts  how often a stage is applied for these arms one by one (naive), and with what comes first shared (shared)
 -- guarded     one arm that goes back where a guard is broken, and run: see guards.lua
 
@@ -150,6 +152,19 @@ local function chain(who, options, stages, by, sequence, point, strength)
   return steps, model
 end
 
+-- What guards would say of a sequence, which stays as it is.
+local function watched(options, stages, by, sequence, point, strength)
+  local list = {}
+  for i, index in ipairs(sequence) do
+    local stage = stages[index]
+    list[i] = { stage[1], stage[2] }
+    if strength and stage[1] == by.stage then list[i].parameter, list[i].schedule = by.parameter, { strength } end
+  end
+  local given = { base = options.base, stages = list, point = point, mode = "log" }
+  for name, value in pairs(options.watch) do given[name] = value end
+  return guards.run(given).note
+end
+
 -- Distinct prefixes: what comes before the levelled stage is one for all levels, what comes after is each arm's own.
 local function count(list)
   local naive, shared, seen = 0, 0, {}
@@ -185,26 +200,23 @@ local function arms_of(who, options, sequences)
     if traces[name] then return end
     local point, trace = { order = order, level = level }, {}
     traces[name] = trace
-    local function build(strength) return chain(who, options, stages, by, sequence, point, strength) end
     local searched = level and by.size
     counted[#counted + 1] =
       { name = name, names = names, level = level, levelled = by and by.stage, searched = searched }
-    if not searched then
-      trace.strength = level
-      local steps, model = build(level)
-      trace.steps = steps
-      list[#list + 1] = { name = name, model = model, point = point }
+    local function build(strength)
+      local steps, model = chain(who, options, stages, by, sequence, point, strength)
+      trace.steps, trace.strength = steps, strength
+      return model
+    end
+    if not searched and not options.watch then
+      list[#list + 1] = { name = name, model = build(level), point = point }
       return
     end
-    local function last(strength) return select(2, build(strength)) end
     -- Mistakes of a stage show where the study is read, and plans can count; no other arm has this strength.
-    local nominal = by.least + (by.most - by.least) * (#list + 1) / 1e6
-    local steps, expected = build(nominal)
-    trace.steps = steps
-    list[#list + 1] = { name = name, point = point, expected = expected, model = function()
-      trace.strength = search(who, name, by, level, last)
-      local steps, model = build(trace.strength)
-      trace.steps = steps
+    local nominal = searched and by.least + (by.most - by.least) * (#list + 1) / 1e6 or level
+    list[#list + 1] = { name = name, point = point, expected = build(nominal), model = function()
+      local model = build(searched and search(who, name, by, level, build) or level)
+      if options.watch then trace.note = watched(options, stages, by, sequence, point, trace.strength) end
       return model
     end }
   end
@@ -214,10 +226,13 @@ local function arms_of(who, options, sequences)
   return list, traces, count(counted)
 end
 
-local sequence_options = { base = true, stages = true, levels = false, by = false }
+local sequence_options = { base = true, stages = true, levels = false, by = false, watch = false }
 
 local function sequences_of(who, options, make)
   arms.check_options(who, options, sequence_options)
+  if options.watch ~= nil then
+    arms.check_options(who .. ": watch", options.watch, { retention = true, compression = false, guards = false })
+  end
   local stages = arms.check_steps(who, options.stages)
   if #stages > most_stages then fail("%s: %d stages; allowed: up to %d", who, #stages, most_stages) end
   return arms_of(who, options, make(#stages))

@@ -67,8 +67,9 @@ function describe.report(orderings, counts)
     col.section { title = "How to read the numbers", text = reading },
     col.section { title = "Which stage lost what", text = applied, table = { "profile" } },
     col.section { title = "Guards", table = { "guards" },
-      text = "A cascade that looks at validation pictures after every stage, with one stage (`ruin`) that no model survives. "
-        .. "`guarded` goes back to the last good model and on from there; `unguarded` only writes down what a guard says." },
+      text = "What guards say of a model after every stage, on validation pictures. In the orderings they only write it down. "
+        .. "`guarded` has a stage, `ruin`, that no model survives: it goes back to the last good model and on from there, where "
+        .. "`unguarded` writes down what it should have done." },
     col.sharing { title = "The orderings one by one and shared", arms = names(orderings), beyond = "tuned" },
   }
   local aimed = names(orderings, function(each) return each.point.level == aim end)

@@ -39,9 +39,14 @@ local function level_by(stage, size)
 end
 local function stored(model) return size_of(model).difference_compression end
 
+-- Guards see validation data only. In the orderings they write down and don't act: orders that went back would be alike.
+local watch = {
+  retention = function(model) return kept_of(rounded(model), digits.valid).share end,
+  compression = stored,
+}
 local levels = col.setting "levels"
 local orderings, traces, counts = cascade.orderings {
-  base = tuned, stages = stages, levels = levels, by = level_by("dare", stored),
+  base = tuned, stages = stages, levels = levels, by = level_by("dare", stored), watch = watch,
 }
 local ablation, ablated = cascade.ablation {
   base = tuned, stages = stages, levels = { col.setting "ablation_level" }, by = level_by("dare", stored),
@@ -89,8 +94,7 @@ local function guarded(name, mode)
       { "ruin", col.truncate { on = "effective", of = "weights", rank = 1, sites = mended_sites } },
       { "alphaedit", stages[3][2] },
     },
-    retention = function(model) return kept_of(rounded(model), digits.valid).share end,
-    compression = stored,
+    retention = watch.retention, compression = watch.compression,
   }
 end
 local careful, careful_told = guarded("guarded", "act")
@@ -125,7 +129,7 @@ local function metrics(model, arm)
       if step.name == "dare" then result.dropped = step.model.sparsity end
     end
   end
-  if told[arm.name] then result.guards = told[arm.name].note end
+  result.guards = (told[arm.name] or trace or {}).note
   return result
 end
 
@@ -134,8 +138,8 @@ return col.study {
   name = "rcc",
   question = describe.question,
   seeds = col.setting "seeds",
-  arms = arms.join({ { name = "tuned", model = tuned, point = { method = "tuned" } } }, rivals, orderings, ablation,
-    { careful, careless }),
+  arms = arms.join({ { name = "tuned", model = tuned, point = { method = "tuned" } }, careful, careless }, rivals, orderings,
+    ablation),
   metrics = metrics,
   shared = {
     base_top1 = top1(base), tuned_top1 = top1(tuned), base_found = found(base), tuned_found = found(tuned),

@@ -227,6 +227,26 @@ TEST_CASE("Guards can be moved, switched off, or only write down", "[lua]") {
   CHECK_THAT(nothing.metrics[0].from.node->params.at("cells").dump(), Catch::Contains("retention is undefined"));
 }
 
+TEST_CASE("Orderings can be watched: guards write down what they would have done", "[lua]") {
+  const auto study = study_of(R"(
+local arms, traces = cascade.orderings {
+  base = base, stages = stages, levels = { 0.9 }, by = { stage = "thin", parameter = "rate", size = size },
+  watch = { retention = kept, guards = { stability_drop = false } },
+}
+)",
+                              "note = traces[arm.name].note or col.note { columns = { 'none' } }");
+  int questions = 0;
+  const Answer answer = [](const FieldRef& asked, const std::vector<std::string>& stages) {
+    return asked.field == "stored" ? compression(asked, stages) : retained(asked, stages);
+  };
+  const AdaptiveStep end = driven(*study, 0, answer, questions);
+  REQUIRE(end.error.empty());
+  CHECK(told(end) == std::vector<std::string>{"start: start", "thin: kept, would be rolled back",
+                                              "low: kept, would be rolled back", "mend: kept, would be rolled back"});
+  CHECK(stages_of(end.output->node).size() == 3);
+  CHECK(end.metrics[0].from.node->params.at("cells").dump().find("fell") == std::string::npos);
+}
+
 TEST_CASE("Cascades blame the study's line", "[lua]") {
   const std::string line = "study.lua:12: ";
   const auto fails = [&](const std::string& call, const std::string& with) {
