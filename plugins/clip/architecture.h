@@ -12,14 +12,14 @@
 // activation), "vision" (the residual stream after every layer); likewise "text...".
 #pragma once
 
-#include "colonnade/tensor/model.h"
+#include "colonnade/tensor/published.h"
 #include "configuration.h"
 
 namespace colonnade::clip {
 
 inline constexpr const char* kArchitectureType = "clip/dual_encoder";
 
-class Clip final : public Architecture {
+class Clip final : public Architecture, public Published {
  public:
   std::string type() const override { return kArchitectureType; }
   std::vector<SiteSpec> sites(const Json& configuration) const override;
@@ -31,6 +31,7 @@ class Clip final : public Architecture {
   Tensor loss(SiteRunner& run, const Json& configuration, const Batch& batch) const override;
   std::vector<FixedCost> fixed_costs(const Json& configuration, std::int64_t length) const override;
   double applications(const Json& configuration, const SiteSpec& site, std::int64_t length) const override;
+  std::map<std::string, Json> published_files(const Json& configuration) const override;
 };
 
 enum class Side { text, vision };

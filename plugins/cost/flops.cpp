@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "colonnade/tensor/empty_weight.h"
+
 namespace colonnade {
 
 namespace {
@@ -67,7 +69,7 @@ CostItem site_cost(const Model& model, const SiteSpec& site, std::int64_t length
   CostItem item;
   item.name = site.name;
   item.layer = site.layer;
-  item.elements = site.elements();
+  item.elements = is_empty_weight(weight.sparse) ? 0 : site.elements();
   item.zeros = masked_zeros(weight, adapters.keep);
   item.masked = weight.has_mask() || adapters.keep.defined();
   const double each = element_flops(site);

@@ -22,6 +22,7 @@ struct CostItem {
 //   conv1d      2 · channels · width
 //   vector      one an element (a product with it or its addition)
 //   embedding   nothing as a look-up; as the head (its second role) 2 · rows · columns
+//   no S        nothing: a linear site whose weight is all in its low-rank part or an adapter
 //   adapters    a low-rank update beside an unmasked linear site 2 · r · (rows + columns); scales of linears and
 //               convolutions one an element
 //   the rest    as the architecture declares it (scan, norms, gates)

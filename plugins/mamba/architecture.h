@@ -9,7 +9,7 @@
 // are the state h averaged over d_state, h averaged over d_inner, and the output of every block.
 #pragma once
 
-#include "colonnade/tensor/model.h"
+#include "colonnade/tensor/published.h"
 #include "colonnade/tensor/recurrent.h"
 #include "configuration.h"
 
@@ -19,7 +19,7 @@ inline constexpr const char* kArchitectureType = "mamba/language_model";
 
 /// The state of a sequence: for each layer the last inputs of its convolution, "layers.I.conv" [B, width - 1, d_inner],
 /// and the scan's state, "layers.I.scan" [B, d_inner, d_state].
-class Mamba final : public Architecture, public Recurrent {
+class Mamba final : public Architecture, public Recurrent, public Published {
  public:
   std::string type() const override { return kArchitectureType; }
   std::vector<SiteSpec> sites(const Json& configuration) const override;
@@ -30,6 +30,7 @@ class Mamba final : public Architecture, public Recurrent {
                       NamedTensors& state) const override;
   std::vector<FixedCost> fixed_costs(const Json& configuration, std::int64_t length) const override;
   double applications(const Json& configuration, const SiteSpec& site, std::int64_t length) const override;
+  std::map<std::string, Json> published_files(const Json& configuration) const override;
 };
 
 /// "backbone.layers.I."

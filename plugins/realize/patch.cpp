@@ -12,22 +12,18 @@
 
 namespace colonnade::realize {
 
-namespace {
-
 namespace fs = std::filesystem;
 
 std::string read_whole(const fs::path& file) {
   std::ifstream stream(file, std::ios::binary | std::ios::ate);
-  if (!stream) throw Error(ErrorKind::input, file.string() + ": the patch cannot be opened");
+  if (!stream) throw Error(ErrorKind::input, file.string() + ": it cannot be opened");
   std::string bytes(static_cast<std::size_t>(stream.tellg()), '\0');
   stream.seekg(0);
   if (!stream.read(bytes.data(), static_cast<std::streamsize>(bytes.size()))) {
-    throw Error(ErrorKind::input, file.string() + ": the patch cannot be read");
+    throw Error(ErrorKind::input, file.string() + ": it cannot be read");
   }
   return bytes;
 }
-
-}  // namespace
 
 Blob as_file(std::string bytes) {
   const auto owner = std::make_shared<const std::string>(std::move(bytes));

@@ -1,5 +1,6 @@
 #include "colonnade/colonnade.h"
 #include "colonnade/tensor/model.h"
+#include "form.h"
 #include "ops.h"
 #include "values.h"
 
@@ -101,10 +102,93 @@ void declare_patch(Registrar& registrar) {
       .run(apply_patch);
 }
 
+void declare_realize(Registrar& registrar) {
+  registrar.op("timings")
+      .doc(
+          "Times every form that each linear site can run in, on this machine.\n"
+          "For each form of a site's weight the median of `repeats` products with `samples` rows of random numbers, "
+          "after one that does not count: dense; compact, without the rows and columns that are all zero; sparse, row "
+          "by row; low rank; and these beside U V^T.")
+      .example("local quick = small:realize { by = \"time\", timings = small:timings { samples = 400 } }")
+      .measured()
+      .input("model", "model", "whose sites; adapters are folded in")
+      .output("timings", "table", "site, form, bytes in memory, seconds")
+      .param(sites("sites", "linear sites; by default all").optional())
+      .param(integer("samples", "rows of a product: tokens of all sequences of a batch")
+                 .range(1, std::nullopt)
+                 .fall_back(256))
+      .param(integer("repeats", "products that count").range(1, std::nullopt).fall_back(5))
+      .run(timings);
+  registrar.op("realize")
+      .doc(
+          "Turns a compressed model into one that runs in what compression left of it.\n"
+          "Each chosen site takes the form that costs least, in bytes of memory or in time: dense, which is W = R + S "
+          "+ "
+          "U V^T; R + S without rows and columns that are all zero; R + S sparse, row by row; nothing where R + S is "
+          "zero; beside U V^T as two factors. Products are computed in that form: no zeros, no U V^T formed. Outputs "
+          "are those "
+          "of the model up to rounding. References are given up, and so are hooks. The form hangs at the site as an "
+          "adapter beside an S that is nothing; what edits the model afterwards folds it into a dense S. `compact` "
+          "stores it in one file.")
+      .example("local quick = small:realize { by = \"time\", timings = small:timings {} }")
+      .input("model", "model", "what is realised; adapters are folded in")
+      .optional_input("timings", "table", "of `timings` on this model, for by = \"time\"")
+      .output("model", "model", "to run")
+      .output("report", "table", "for each site: form, numbers held, bytes in memory, dense bytes")
+      .output("bytes", "scalar", "of all weights in memory")
+      .output("compression", "scalar", "1 - bytes / dense fp32")
+      .param(choice("by", {"bytes", "time"}, "what costs").fall_back("bytes"))
+      .param(sites("sites", "linear sites; by default all").optional())
+      .run(realize);
+}
+
+void declare_files(Registrar& registrar) {
+  registrar.op("compact")
+      .doc(std::string("Writes a model as one file in the cheapest coding, model.compact.\n"
+                       "Whole, without a base: what a reference holds is part of S. A realised model comes back in its "
+                       "forms. With values = \"fp32\" `realize/load` gives back a model of the same outputs, bit for "
+                       "bit. ") +
+           coding_doc)
+      .example("local files = small:realize {}:compact { values = \"fp16\" }")
+      .input("model", "model", "what is written; adapters are folded in")
+      .output("files", "files", "model.compact")
+      .output("bytes", "scalar", "size of the file")
+      .param(values_param())
+      .param(positions_param())
+      .run(compact);
+  registrar.op("load")
+      .doc(
+          "Reads the model that `compact` wrote.\n"
+          "Sites that were realised are so again; others have S and U V^T, and neither reference nor mask.")
+      .example("local small = col.op \"realize/load\" { path = \"exported/model.compact\" }")
+      .output("model", "model", "as it was written")
+      .param(path("path", "the file, or the folder of model.compact"))
+      .run(load);
+  registrar.op("hf")
+      .doc(
+          "Writes a model in Hugging Face's layout, as transformers opens it.\n"
+          "Every weight dense, as W = R + S + U V^T, in model.safetensors, or in several files with an index where "
+          "they "
+          "take more than `shard_bytes`; config.json, and for models of pictures preprocessor_config.json with the "
+          "published means. A tokenizer is not part of a model.")
+      .example("local files = small:hf {}")
+      .input("model", "model", "of a family with a published layout; adapters are folded in")
+      .output("files", "files", "config.json, model.safetensors, ...")
+      .output("bytes", "scalar", "of all files")
+      .param(real("shard_bytes", "most bytes of tensors in one file; a tensor of more has its own")
+                 .above(0)
+                 .fall_back(usual_shard_bytes())
+                 .in("B"))
+      .run(hf);
+}
+
 void register_plugin(Registrar& registrar) {
+  register_adapter(registrar, running_adapter_type());
   declare_stored(registrar);
   declare_rounded(registrar);
   declare_patch(registrar);
+  declare_realize(registrar);
+  declare_files(registrar);
 }
 
 }  // namespace

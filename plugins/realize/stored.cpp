@@ -6,6 +6,7 @@
 
 #include "colonnade/colonnade.h"
 #include "colonnade/tensor/editing.h"
+#include "forms.h"
 #include "ops.h"
 #include "patch_file.h"
 #include "site_code.h"
@@ -49,12 +50,18 @@ double bound_of(const SiteSpec& site, const SiteCode& code, ValueType values) {
   return (positions + numbers * bits_of(values)) / bits_in_byte;
 }
 
-/// The site by itself, without a base: what a reference holds is stored with it, in fp32.
-SiteCode encode_whole(const SiteSpec& site, const SiteWeight& weight, const SiteCode& difference) {
-  if (!weight.has_reference()) return difference;
-  SiteWeight alone;
-  alone.sparse = effective_weight(weight);
-  return encode_site(site, alone, {ValueType::fp32, false}, {});
+/// The site by itself, without a base, in the cheaper of two ways: U Vᵀ as factors, or within the weight. What a
+/// reference holds is stored with it, in fp32.
+SiteCode encode_whole(const SiteSpec& site, const SiteWeight& weight, const Coding& coding,
+                      const SiteCode& difference) {
+  if (!weight.has_reference() && weight.rank() == 0) return difference;
+  const Coding whole = weight.has_reference() ? Coding{} : coding;
+  SiteWeight merged;
+  merged.sparse = effective_weight(weight);
+  const SiteCode one = encode_site(site, merged, whole, {});
+  if (weight.rank() == 0) return one;
+  const SiteCode other = weight.has_reference() ? encode_site(site, without_reference(weight), whole, {}) : difference;
+  return one.bytes.size() < other.bytes.size() ? one : other;
 }
 
 bool differs(const SiteSpec& site, const SiteCode& code, const SiteWeight& weight, const std::optional<Model>& tuned) {
@@ -100,7 +107,8 @@ Coding coding_of(const OpContext& context) {
   return {value_type(context.param<std::string>("values")), context.param<std::string>("positions") == "seed"};
 }
 
-Model folded(const Model& model) {
+Model folded(const Model& source) {
+  const Model model = with_dense_weights(source);
   std::set<std::string> sites;
   for (const AttachedAdapter& attached : model.adapters()) sites.insert(attached.site);
   if (sites.empty()) return model;
@@ -126,7 +134,7 @@ Value stored(OpContext& context) {
     const auto factors = static_cast<double>(code.rank * (site.rows() + site.columns()));
     const double nominal = static_cast<double>(code.nonzero) + factors;
     const bool is_chosen = chosen.contains(site.name), is_changed = differs(site, code, weight, tuned);
-    const SiteCode alone = encode_whole(site, weight, code);
+    const SiteCode alone = encode_whole(site, weight, coding, code);
     const auto held = static_cast<double>(alone.nonzero + alone.rank * (site.rows() + site.columns()));
     whole.add(static_cast<double>(alone.bytes.size()), held, site);
     difference.add(bytes, nominal, site);

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "colonnade/error.h"
+#include "colonnade/tensor/empty_weight.h"
 
 namespace colonnade {
 
@@ -252,7 +253,7 @@ Model::Counts Model::counts() const {
   Counts counts;
   for (std::size_t i = 0; i < weights_.size(); ++i) {
     const SiteWeight& weight = weights_[i];
-    counts.all += weight.sparse.numel();
+    if (!is_empty_weight(weight.sparse)) counts.all += weight.sparse.numel();
     if (weight.rank() > 0) counts.all += weight.u.numel() + weight.v.numel();
     // Masks drop elements of S; what a reference holds there stays.
     Tensor dense_part = weight.sparse;

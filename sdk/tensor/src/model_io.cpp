@@ -4,6 +4,7 @@
 #include <set>
 
 #include "colonnade/error.h"
+#include "colonnade/tensor/empty_weight.h"
 #include "colonnade/tensor/model.h"
 
 namespace colonnade {
@@ -11,12 +12,13 @@ namespace colonnade {
 namespace {
 
 // How a model lies in a field: the document says what there is, tensors carry it.
-//   <tensor_name>              S
+//   <tensor_name>              S, unless the document names the site as empty
 //   <tensor_name>:reference    R          :mask  :U  :V
 //   adapters/<i>/<name>        tensors of the i-th adapter
 //   hooks/<i>/<name>           tensors of the i-th hook
 constexpr const char* model_type = "model";
-constexpr int model_format = 1;
+constexpr int model_format = 2;
+constexpr int full_format = 1;  // of a model without empty sites
 
 std::string plugin_of(const std::string& type) {
   return type.substr(0, type.find('/'));
@@ -82,10 +84,10 @@ class FieldReader {
   std::set<std::string> used_;
 };
 
-SiteWeight read_weight(FieldReader& reader, const SiteSpec& site, at::ScalarType type) {
+SiteWeight read_weight(FieldReader& reader, const SiteSpec& site, at::ScalarType type, bool empty) {
   const std::string& name = site.tensor_name;
   SiteWeight weight;
-  weight.sparse = reader.read_weight(name, type, site.shape);
+  weight.sparse = empty ? empty_weight(site.shape, type) : reader.read_weight(name, type, site.shape);
   weight.reference = reader.read_part(name + ":reference", type, site.shape);
   weight.mask = reader.read_part(name + ":mask", at::kBool, site.shape);
   if (reader.has(name + ":U") != reader.has(name + ":V")) {
@@ -133,11 +135,15 @@ Field Model::to_field() const {
   Field field;
   field.type = model_type;
   field.carries.insert(plugin_of(architecture_->type()));
-  Json frozen = Json::array();
+  Json frozen = Json::array(), empty = Json::array();
   for (std::size_t i = 0; i < weights_.size(); ++i) {
     const SiteSpec& site = structure_->sites[i];
     const SiteWeight& weight = weights_[i];
-    put(field, site.tensor_name, weight.sparse);
+    if (is_empty_weight(weight.sparse)) {
+      empty.push_back(site.name);
+    } else {
+      put(field, site.tensor_name, weight.sparse);
+    }
     put(field, site.tensor_name + ":reference", weight.reference);
     put(field, site.tensor_name + ":mask", weight.mask);
     put(field, site.tensor_name + ":U", weight.u);
@@ -163,12 +169,13 @@ Field Model::to_field() const {
       put(field, "hooks/" + std::to_string(i) + "/" + name, tensor);
     field.carries.insert(plugin_of(hooks_[i]->type()));
   }
-  field.document = {{"format", model_format},
+  field.document = {{"format", empty.empty() ? full_format : model_format},
                     {"architecture", architecture_->type()},
                     {"configuration", configuration_},
                     {"frozen_sites", frozen},
                     {"adapters", adapters},
                     {"hooks", hooks}};
+  if (!empty.empty()) field.document["empty_sites"] = empty;
   return field;
 }
 
@@ -183,8 +190,13 @@ Model Model::from_field(const Field& field) {
     }
     Model model(find_architecture(document.at("architecture").get<std::string>()), document.at("configuration"));
     FieldReader reader(field);
+    std::set<std::string> empty;
+    for (const Json& name : document.value("empty_sites", Json::array())) {
+      empty.insert(model.site(name.get<std::string>()).name);
+    }
     for (std::size_t i = 0; i < model.weights_.size(); ++i) {
-      model.weights_[i] = read_weight(reader, model.structure_->sites[i], model.dtype());
+      const SiteSpec& site = model.structure_->sites[i];
+      model.weights_[i] = read_weight(reader, site, model.dtype(), empty.contains(site.name));
     }
     for (const Json& name : document.at("frozen_sites")) model.set_site_trainable(name.get<std::string>(), false);
     for (std::size_t index = 0; const Json& entry : document.at("adapters")) {

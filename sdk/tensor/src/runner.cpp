@@ -2,6 +2,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include "colonnade/error.h"
+#include "colonnade/tensor/empty_weight.h"
 #include "colonnade/tensor/model.h"
 
 namespace colonnade {
@@ -26,7 +27,8 @@ Tensor with_scales(const Tensor& weight, const Tensor& scale_input, const Tensor
 
 // What one use of a site comes to: y = l_out ⊙ (W (l_in ⊙ x) + branches(l_in ⊙ x) + b).
 struct SiteRunner::Applied {
-  Tensor weight;  // [shape], low-rank part and updates included unless they are branches
+  Tensor weight;       // [shape], low-rank part and updates included unless they are branches
+  bool empty = false;  // the weight is zero: its product may be left out
   Tensor low_rank_u, low_rank_v;
   Tensor scale_input, scale_output;
   struct Branch {
@@ -68,6 +70,12 @@ SiteRunner::Applied SiteRunner::apply(const std::string& name, bool branches) {
     }
     sparse = sparse + update;
   }
+  applied.empty = branches && is_empty_weight(weight.sparse) && !masked && !weight.has_reference();
+  if (applied.empty) {
+    applied.low_rank_u = weight.u;
+    applied.low_rank_v = weight.v;
+    return applied;
+  }
   Tensor whole = product_of(sparse, mask);
   if (weight.has_reference()) whole = whole + weight.reference.reshape(matrix_shape);
   if (weight.rank() > 0 && branches) {
@@ -94,8 +102,10 @@ Tensor SiteRunner::linear(const std::string& name, const Tensor& x) {
   const SiteSpec& site = model_.site(name);
   const Applied applied = apply(name, true);
   const Tensor input = applied.scale_input.defined() ? x * applied.scale_input : x;
-  Tensor y = at::linear(input, applied.weight, bias_of(site));
-  if (applied.low_rank_u.defined()) y = y + at::linear(at::linear(input, applied.low_rank_v.t()), applied.low_rank_u);
+  const Tensor bias = bias_of(site);
+  Tensor y = applied.empty ? Tensor() : at::linear(input, applied.weight, bias);
+  const auto add = [&](const Tensor& part) { y = y.defined() ? y + part : part; };
+  if (applied.low_rank_u.defined()) add(at::linear(at::linear(input, applied.low_rank_v.t()), applied.low_rank_u));
   for (const Applied::Branch& branch : applied.branches) {
     Tensor seen = branch.adapter->branch_input(input, info_);
     Tensor addition =
@@ -104,7 +114,13 @@ Tensor SiteRunner::linear(const std::string& name, const Tensor& x) {
       Tensor update = branch.adapter->update(info_);
       if (update.defined()) addition = at::linear(seen, update);
     }
-    if (addition.defined()) y = y + addition;
+    if (addition.defined()) add(addition);
+  }
+  if (applied.empty) {
+    auto shape = input.sizes().vec();
+    shape.back() = site.rows();
+    if (!y.defined()) y = at::zeros(shape, input.options());
+    if (bias.defined()) y = y + bias;
   }
   if (applied.scale_output.defined()) y = y * applied.scale_output;
   report(site, input, y);
