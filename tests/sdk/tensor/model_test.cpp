@@ -158,8 +158,8 @@ TEST_CASE("finite weights whose sum overflows are no error") {
 
 TEST_CASE("what is wrong with a stored model's document is told") {
   CHECK(refusal([](Field& f) { f.type = "tokens"; }) == "expected a model, found a value of type 'tokens'");
-  CHECK(refusal([](Field& f) { f.document["format"] = 2; }) ==
-        "the model was written by a newer version: format 2, this one reads format 1 and older");
+  CHECK(refusal([](Field& f) { f.document["format"] = 3; }) ==
+        "the model was written by a newer version: format 3, this one reads format 2 and older");
   CHECK(refusal([](Field& f) { f.document["architecture"] = "fixture/smal"; }) ==
         "no loaded plugin has the architecture 'fixture/smal'; did you mean 'fixture/small'?");
   CHECK(refusal([](Field& f) { f.document["adapters"][0]["type"] = "laws/lwa@2"; }) ==
