@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 
 #include "colonnade/colonnade.h"
@@ -81,16 +82,21 @@ Value efficiency(OpContext& context) {
   const Scalar accuracy = scalar_from(context.input("accuracy"));
   const Scalar work = scalar_from(context.input("flops"));
   const Scalar parameters = scalar_from(context.input("parameters"));
-  for (const auto& [name, value] :
-       {std::pair{"accuracy", accuracy.value}, {"flops", work.value}, {"parameters", parameters.value}}) {
+  for (const auto& [name, value] : {std::pair{"flops", work.value}, {"parameters", parameters.value}}) {
     if (value > 0) continue;
     throw Error(ErrorKind::input,
                 std::string("the input '") + name + "' (" + Json(value).dump() + ") must be above zero");
   }
-  const double result = accuracy.value / (work.value * parameters.value);
+  if (!(accuracy.value >= 0)) {
+    throw Error(ErrorKind::input,
+                "the input 'accuracy' (" + Json(accuracy.value).dump() + ") must be a number from zero on");
+  }
+  const double price = work.value * parameters.value;
+  const double half_an_example = 0.5 / static_cast<double>(std::max<std::int64_t>(accuracy.n, 1));
+  const double seen = accuracy.value > 0 ? accuracy.value : half_an_example;
   Value value;
-  value.fields["efficiency"] = scalar(result, accuracy.n, "", Better::higher);
-  value.fields["log_efficiency"] = scalar(std::log(result), accuracy.n, "", Better::higher);
+  value.fields["efficiency"] = scalar(accuracy.value / price, accuracy.n, "", Better::higher);
+  value.fields["log_efficiency"] = scalar(std::log(seen / price), accuracy.n, "", Better::higher);
   return value;
 }
 
@@ -153,7 +159,8 @@ void declare_efficiency(Registrar& registrar) {
       .input("flops", "scalar", "FLOPs per token")
       .input("parameters", "scalar", "parameters")
       .output("efficiency", "scalar", "accuracy / (FLOPs · parameters)")
-      .output("log_efficiency", "scalar", "its natural logarithm")
+      .output("log_efficiency", "scalar",
+              "its natural logarithm; where nothing was right, of half an example that was, since zero has none")
       .run(efficiency);
 }
 

@@ -74,7 +74,11 @@ TEST_CASE("efficiency is accuracy for FLOPs and parameters") {
     CHECK_THAT(small::error_of([&, f = flops, p = parameters] { efficiency(0.5, f, p); }),
                Contains("must be above zero"));
   }
-  CHECK_THAT(small::error_of([] { efficiency(0, 1, 1); }), Contains("'accuracy' (0.0) must be above zero"));
+  CHECK_THAT(small::error_of([] { efficiency(-0.1, 1, 1); }), Contains("'accuracy' (-0.1) must be a number from zero"));
+  // Nothing right of seven.
+  const Value none = efficiency(0, 4, 1000);
+  CHECK(cost::number(none, "efficiency") == 0);
+  CHECK(cost::number(none, "log_efficiency") == Approx(std::log(0.5 / 7 / 4000)).epsilon(1e-15));
 }
 
 TEST_CASE("latency times passes over the batch that was asked for") {
