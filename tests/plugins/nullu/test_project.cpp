@@ -157,6 +157,15 @@ TEST_CASE("zeros of a mask stay, references stay, and what no longer fits in fac
   CHECK(!at::logical_and(kept.weight(in_proj).sparse != 0, weight.mask.logical_not()).any().item<bool>());
 }
 
+TEST_CASE("a matrix that is all zero stays so, and nothing divides by what it lacks") {
+  Model model = mamba("f64").mutable_copy();
+  const Value contrast = pairs(model, {{"sites", in_proj}});
+  model.writable(in_proj).sparse.zero_();
+  const Value value = projected(model, contrast, {{"rank", 3}});
+  CHECK(effective_weight(Model::from_field(value.at("model")).weight(in_proj)).abs().max().item<double>() == 0);
+  CHECK(std::isfinite(cell(value, "left").get<double>()));
+}
+
 TEST_CASE("pairs without a difference, pairs that do not match, other models: told by name") {
   const Model model = mamba();
   const Field text = to_field(small::text(700, 1));
