@@ -27,13 +27,14 @@ struct Plan {
   std::int64_t rank = 8;
   double alpha = 0.5, ridge = 1e-6, epsilon = 0.01;
   Statistics keys;
-  std::optional<Statistics> preserve;
+  std::optional<Statistics> preserve, held_out;
 };
 
 struct Outcome {
   EditReport edit;
   std::int64_t free = 0;  // dimensions of the null space
   double error_before = 0, error_after = 0, drift = 0, bound = 0;
+  Json held_out_drift;  // null where nothing was held out
   std::string note;
 };
 
@@ -63,6 +64,7 @@ Outcome compensate_site(const SiteSpec& site, const SiteWeight& before, SiteWeig
     outcome.drift = norm_on(made, plan.preserve->at(site).gram);
     outcome.bound = at::linalg_svdvals(made)[0].item<double>() * std::sqrt(free.energy);
   }
+  if (plan.held_out) outcome.held_out_drift = norm_on(made, plan.held_out->at(site).gram);
   return outcome;
 }
 
@@ -85,6 +87,7 @@ Value compensate(OpContext& context) {
   plan.ridge = context.param<double>("ridge");
   plan.epsilon = context.param<double>("epsilon");
   plan.keys = statistics_from(context.input("keys"));
+  if (context.has_input("held_out")) plan.held_out = statistics_from(context.input("held_out"));
   if (context.has_input("preserve")) plan.preserve = statistics_from(context.input("preserve"));
   const auto names = selected_names(chosen_sites(context, source, default_sites(source, plan.keys)));
   for (const std::string& name : names) {
@@ -98,6 +101,7 @@ Value compensate(OpContext& context) {
                              {"error_after", "real"},
                              {"drift", "real"},
                              {"drift_bound", "real"},
+                             {"held_out_drift", "real"},
                              {"note", "text"}});
   double error_before = 0, error_after = 0;
   bool identity = true;
@@ -107,7 +111,7 @@ Value compensate(OpContext& context) {
     error_before += done.error_before * done.error_before;
     error_after += done.error_after * done.error_after;
     add_edit(report, model.site(name), done.edit,
-             {done.free, done.error_before, done.error_after, done.drift, done.bound, done.note});
+             {done.free, done.error_before, done.error_after, done.drift, done.bound, done.held_out_drift, done.note});
   }
   if (identity) context.log("compensate: nothing to restore; the model stays as it is");
   const auto count = static_cast<std::int64_t>(names.size());
@@ -142,10 +146,11 @@ void declare_compensate(Registrar& registrar) {
       .input("before", "model", "what it is to give again")
       .input("keys", "statistics", "inputs on which outputs are restored (`covariance`)")
       .optional_input("preserve", "statistics", "inputs on which nothing may change")
+      .optional_input("held_out", "statistics", "other inputs of the kind preserved, to see how far those move")
       .output("model", "model", "with a change of low rank at each site")
       .output("report", "table",
               "for each site: dimensions of the null space, ||E K|| before and after, ||dW K_0|| and its bound "
-              "||dW||_2 sqrt(sum of U_0's eigenvalues), why nothing was done")
+              "||dW||_2 sqrt(sum of U_0's eigenvalues), ||dW K|| on the held-out inputs, why nothing was done")
       .output("restored", "scalar", "share of ||E K|| over all sites that is gone")
       .output("identity", "scalar", "1 where nothing was done at any site")
       .param(integer("rank", "of the change at each site").range(1, std::nullopt).fall_back(8).searched(Search::log))

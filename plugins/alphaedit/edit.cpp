@@ -18,7 +18,7 @@ namespace {
 struct EditPlan {
   std::vector<Fact> facts;
   Statistics preserve;
-  std::optional<Statistics> previous;
+  std::optional<Statistics> previous, held_out;
   ShiftOptions shift;
   double ridge = 0, epsilon = 0;
 };
@@ -32,6 +32,7 @@ EditPlan plan_of(const OpContext& context) {
   plan.facts = facts_from(context.input("facts"));
   plan.preserve = statistics_from(context.input("preserve"));
   if (context.has_input("previous")) plan.previous = statistics_from(context.input("previous"));
+  if (context.has_input("held_out")) plan.held_out = statistics_from(context.input("held_out"));
   plan.shift.steps = context.param<std::int64_t>("steps");
   plan.shift.step_size = context.param<double>("step_size");
   plan.shift.divergence = context.param<double>("divergence");
@@ -58,7 +59,8 @@ void edit_site(Model& model, const SiteSpec& site, const EditPlan& plan, std::in
   add_edit(report, site, edit,
            {free.basis.size(1), shift.before.mean().item<double>(), shift.after.mean().item<double>(),
             wanted > 0 ? missing / wanted : 0.0, norm_on(made, preserved),
-            at::linalg_svdvals(made)[0].item<double>() * std::sqrt(free.energy)});
+            at::linalg_svdvals(made)[0].item<double>() * std::sqrt(free.energy),
+            plan.held_out ? Json(norm_on(made, plan.held_out->at(site).gram)) : Json()});
 }
 
 Value edit(OpContext& context) {
@@ -78,7 +80,8 @@ Value edit(OpContext& context) {
                              {"nats_aimed", "real"},
                              {"unwritten", "real"},
                              {"drift", "real"},
-                             {"drift_bound", "real"}});
+                             {"drift_bound", "real"},
+                             {"held_out_drift", "real"}});
   for (std::size_t i = 0; i < names.size(); ++i) {
     edit_site(model, model.site(names[i]), plan, static_cast<std::int64_t>(names.size() - i), report);
     context.progress(static_cast<std::int64_t>(i + 1), static_cast<std::int64_t>(names.size()), "sites");
@@ -151,10 +154,11 @@ void declare_edit(Registrar& registrar) {
       .input("facts", "table", "of `facts`")
       .input("preserve", "statistics", "inputs on which nothing may change (`covariance`)")
       .optional_input("previous", "statistics", "keys of earlier edits")
+      .optional_input("held_out", "statistics", "other inputs of the kind preserved, to see how far those move")
       .output("model", "model", "with the facts written")
       .output("report", "table",
               "for each site: dimensions of the null space, nats of the targets before and aimed at, share unwritten, "
-              "||dW K_0|| and its bound ||dW||_2 sqrt(sum of U_0's eigenvalues)")
+              "||dW K_0|| and its bound ||dW||_2 sqrt(sum of U_0's eigenvalues), ||dW K|| on the held-out inputs")
       .output("keys", "statistics", "K K^T of these facts and all before")
       .param(sites("sites", "where facts are written"))
       .param(real("ridge", "l, relative").above(0).fall_back(1e-3).searched(Search::log))

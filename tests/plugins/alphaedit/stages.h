@@ -1,15 +1,19 @@
 #pragma once
 
 #include "alphaedit_support.h"
+#include "colonnade/tensor/examples.h"
 
 // The stages of a cascade, each as one call on a model, on the sites that all of them act on.
 namespace colonnade::alphaedit::stages {
 
-inline const std::string sites = "role:in_proj,role:out_proj";
+// Of a Mamba, and of CLIP's towers.
+inline const std::string sites = "role:in_proj,role:out_proj", clip_sites = "*.q_proj,*.fc1,*.out_proj";
 
 inline void load_all() {
   register_linked_plugin(colonnade_plugin);
-  for (const char* name : {"mamba", "lora", "mask", "peft", "dare", "nullu", "reference"}) load_plugin(name);
+  for (const char* name : {"mamba", "clip", "lora", "mask", "peft", "dare", "nullu", "reference", "realize"}) {
+    load_plugin(name);
+  }
 }
 
 inline Value apply(const std::string& op, Json params, const Model& model, small::Inputs others = {},
@@ -23,18 +27,46 @@ inline Field text(std::uint64_t seed) {
   return to_field(small::text(330, seed));
 }
 
-// What the stages read besides the model: collected once from the start.
+// Pairs of pictures and texts for a CLIP of 24 pixels, 8 tokens and 20 ids.
+inline Field pairs(std::uint64_t seed) {
+  const RandomStream random = RandomStream(seed).at("pairs");
+  Examples examples;
+  constexpr std::int64_t count = 16, length = 8, picture = 24, last = 19;
+  examples.rows["pixels"] =
+      (random_uniform(random.at("pixels"), {count, 3, picture, picture}, at::kDouble) * 255).to(at::kByte);
+  Tensor ids = (random_uniform(random.at("ids"), {count, length}, at::kDouble) * last).to(at::kInt);
+  ids.select(1, length - 1).fill_(last);
+  examples.rows["ids"] = ids;
+  examples.scaling["pixels"] = {{0.5, 0.5, 0.5}, {0.3, 0.3, 0.3}};
+  return to_field(examples);
+}
+
+// What the stages act on and read besides the model: collected once from the start.
 struct Around {
+  std::string chosen;
   Field start, keys, contrasts;
 
-  explicit Around(const Model& model) : start(model.to_field()), keys(to_field(statistics_of(model, sites))) {
-    contrasts = apply("nullu/contrasts", {{"sites", sites}, {"samples", 12}, {"length", 20}}, model,
-                      {{"truthful", text(1)}, {"misleading", text(2)}})
+  explicit Around(const Model& model)
+      : chosen(sites), start(model.to_field()), keys(to_field(statistics_of(model, sites))) {
+    collect_contrasts(model, text(1), text(2));
+  }
+  static Around of_clip(const Model& model) { return Around(model, clip_sites); }
+
+ private:
+  Around(const Model& model, const std::string& clip) : chosen(clip), start(model.to_field()) {
+    const auto batches = calibration_batches(pairs(3), 16, 8, model.dtype());
+    keys = to_field(collect_statistics(model, selected_names(select_sites(model, chosen)), batches));
+    collect_contrasts(model, pairs(1), pairs(2));
+  }
+  void collect_contrasts(const Model& model, const Field& truthful, const Field& misleading) {
+    contrasts = apply("nullu/contrasts", {{"sites", chosen}, {"samples", 12}, {"length", 20}}, model,
+                      {{"truthful", truthful}, {"misleading", misleading}})
                     .at("contrasts");
   }
 };
 
 inline Value run_stage(const std::string& stage, const Model& model, const Around& around) {
+  const std::string& sites = around.chosen;
   if (stage == "dare") return apply("dare/dare", {{"sites", sites}, {"drop_rate", 0.5}}, model);
   if (stage == "mask") return apply("mask/fixed", {{"sites", sites}, {"sparsity", 0.4}, {"method", "random"}}, model);
   if (stage == "project") return apply("nullu/project", {{"rank", 2}}, model, {{"contrasts", around.contrasts}});

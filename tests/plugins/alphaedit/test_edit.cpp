@@ -50,10 +50,11 @@ Field some_facts() {
 }
 
 Value edit(const Model& model, const Field& facts, const Statistics& preserve, Json params,
-           const std::optional<Field>& previous = {}) {
+           const std::optional<Field>& previous = {}, const std::optional<Statistics>& held_out = {}) {
   params["sites"] = params.value("sites", site);
   small::Inputs inputs = {{"model", model.to_field()}, {"facts", facts}, {"preserve", to_field(preserve)}};
   if (previous) inputs.emplace_back("previous", *previous);
+  if (held_out) inputs.emplace_back("held_out", to_field(*held_out));
   return run("edit", std::move(params), inputs);
 }
 
@@ -72,7 +73,8 @@ TEST_CASE("facts written are recalled, and what is preserved moves within its bo
   const Model model = mamba("f32", bytes);
   const Field facts = some_facts();
   const Statistics preserve = preserved(model);
-  const Value value = edit(model, facts, preserve, strong);
+  const Statistics others = preserved(model, 2);
+  const Value value = edit(model, facts, preserve, strong, {}, others);
   const Model edited = Model::from_field(value.at("model"));
   CHECK(cell(value, "unwritten").get<double>() < 0.05);
   CHECK(cell(value, "rank") == 3);
@@ -102,10 +104,12 @@ TEST_CASE("facts written are recalled, and what is preserved moves within its bo
     const Model unconstrained = Model::from_field(edit(model, facts, preserve, free).at("model"));
     return (effective_weight(unconstrained.weight(site)) - model.weight(site).sparse).to(at::kDouble);
   }();
-  const Tensor held_out = preserved(model, 2).sites.at(site).gram;
+  const Tensor held_out = others.sites.at(site).gram;
+  CHECK(cell(value, "held_out_drift").get<double>() ==
+        Approx(std::sqrt((at::matmul(change, held_out) * change).sum().item<double>())).epsilon(1e-6));
   CHECK((at::matmul(change, held_out) * change).sum().item<double>() <
         (at::matmul(free_change, held_out) * free_change).sum().item<double>());
-  CHECK(on(preserved(model, 2)) < 3 * on(preserve));
+  CHECK(on(others) < 3 * on(preserve));
 }
 
 TEST_CASE("a mask's zeros stay, and facts are written over several sites by shares") {

@@ -49,6 +49,14 @@ Model start_model() {
   return Model::from_field(small::run("mamba/mamba", params, {}).at("model"));
 }
 
+Model clip_model() {
+  stages::load_all();
+  const Json params = {{"vision_width", 16}, {"vision_layers", 1}, {"vision_heads", 2}, {"text_width", 12},
+                       {"text_layers", 1},   {"text_heads", 2},    {"picture", 24},     {"patch", 8},
+                       {"vocabulary", 20},   {"length", 8},        {"dimensions", 10}};
+  return Model::from_field(small::run("clip/clip", params, {}).at("model"));
+}
+
 }  // namespace
 
 TEST_CASE("zeros survive every order of dare, project, compensate, mask and lora with its merge") {
@@ -71,6 +79,59 @@ TEST_CASE("zeros survive every order of dare, project, compensate, mask and lora
   };
   walk_all(plain, all, 5 + 20 + 60 + 120 + 120);
   walk_all(difference, {"dare", "project", "compensate", "lora"}, 4 + 12 + 24 + 24);
+}
+
+TEST_CASE("zeros survive every order on CLIP's towers too") {
+  const Model start = clip_model();
+  const Around around = Around::of_clip(start);
+  Walk walk{around, selected_names(select_sites(start, stages::clip_sites))};
+  walk.go_on(start, {"dare", "project", "compensate", "mask", "lora"}, "start");
+  CHECK(walk.visited == 5 + 20 + 60 + 120 + 120);
+  CHECK(walk.broken == 0);
+  CHECK(walk.lost_mask == 0);
+}
+
+TEST_CASE("stored bytes follow what stages keep: fewer numbers take fewer, and a mask given up is paid for") {
+  const Model plain = start_model();
+  Model tuned = plain.mutable_copy();
+  for (const SiteSpec& site : tuned.sites()) {
+    tuned.writable(site.name).sparse.add_(normal(site.shape, 4).to(at::kFloat), 0.02);
+  }
+  const Model start = Model::from_field(
+      stages::apply("reference/relative_to", {{"sites", stages::sites}}, tuned, {{"base", plain.to_field()}})
+          .at("model"));
+  const auto stored = [&](const Model& model) {
+    const Value value = stages::apply("realize/stored", {{"sites", stages::sites}}, model);
+    return scalar_from(value.at("sites")).value;
+  };
+  const auto dared = [](const Model& model, double rate) {
+    return Model::from_field(
+        stages::apply("dare/dare", {{"sites", stages::sites}, {"drop_rate", rate}}, model).at("model"));
+  };
+  const double dense = stored(start);
+  const Model half = dared(start, 0.5), tenth = dared(half, 0.9);
+  CHECK(stored(half) < 0.7 * dense);
+  CHECK(stored(tenth) < 0.3 * stored(half));
+  // A change of low rank costs its factors and nothing else.
+  const Around around(tenth);
+  const Model projected = Model::from_field(stages::run_stage("project", tenth, around).at("model"));
+  double factors = 0;
+  for (const std::string& name : selected_names(select_sites(tenth, stages::sites))) {
+    const SiteSpec& site = tenth.site(name);
+    factors += static_cast<double>((site.rows() + site.columns()) * projected.weight(name).rank() * 4);
+  }
+  CHECK(stored(projected) - stored(tenth) == Approx(factors).epsilon(0.05));
+  // Zeros given up: what is stored are the factors, however sparse the weight was.
+  const Value truncated = stages::run_stage("truncate effective", tenth, around);
+  const Table report = table_from(truncated.at("report"));
+  for (const Json& gave_up : report.column("gave_up_mask").cells) CHECK(gave_up == true);
+  double rank_four = 0;
+  for (const std::string& name : selected_names(select_sites(tenth, stages::sites))) {
+    rank_four += static_cast<double>((tenth.site(name).rows() + tenth.site(name).columns()) * 4 * 4);
+  }
+  const double of_factors = stored(Model::from_field(truncated.at("model")));
+  CHECK(of_factors <= 1.05 * rank_four);  // rows that were all zero stay zero in them, and cost less
+  CHECK(of_factors > 2 * stored(tenth));
 }
 
 }  // namespace colonnade::alphaedit
