@@ -30,6 +30,8 @@ class BlobStore {
   }
   // Throws DamagedBlob if it is missing or damaged.
   Blob get(const BlobRef& blob);
+  // The same without reading it: its content may be another.
+  Blob get_unread(const BlobRef& blob);
   // The same for bytes that lie in a trace.
   Blob get_inline(const BlobRef& blob, const std::string& bytes);
   bool has(const Hash& hash) const;

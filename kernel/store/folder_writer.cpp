@@ -6,8 +6,11 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <ctime>
+#include <functional>
+#include <future>
 #include <set>
 
 #include "colonnade/error.h"
@@ -20,6 +23,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view temporary_ending = ".part";
+constexpr std::size_t write_back_bytes = std::size_t{64} << 20;
 // A writer needs a moment between making its folder and locking it.
 constexpr std::int64_t abandoned_after_seconds = 60;
 
@@ -57,7 +61,12 @@ void remove_abandoned(const fs::path& parent, const std::string& opening) {
 void write_file(const fs::path& file, const Blob& bytes) {
   const FileDescriptor descriptor(::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
   if (!descriptor.is_open()) throw_file_error("create", file, errno);
-  write_all(descriptor.number(), bytes.data(), bytes.size(), file);
+  // The disk starts on what is there already, so that the sync at the end finds little left to do.
+  for (std::size_t at = 0; at < bytes.size(); at += write_back_bytes) {
+    const std::size_t here = std::min(write_back_bytes, bytes.size() - at);
+    write_all(descriptor.number(), bytes.data() + at, here, file);
+    ::sync_file_range(descriptor.number(), static_cast<off64_t>(at), static_cast<off64_t>(here), SYNC_FILE_RANGE_WRITE);
+  }
   sync_file(descriptor.number(), file);
 }
 
@@ -83,25 +92,9 @@ void exchange(const fs::path& temporary, const fs::path& folder) {
   rename_file(aside, temporary);
 }
 
-}  // namespace
-
-void refuse_occupied(const fs::path& folder, bool replace) {
-  const fs::path real = without_links(folder);
-  std::error_code error;
-  if (!fs::exists(real, error)) return;
-  if (!fs::is_directory(real, error)) {
-    throw Error(ErrorKind::usage, fmt::format("{} is there and is no folder; name another place", folder.string()));
-  }
-  if (fs::is_empty(real, error)) return;
-  if (!replace) throw Error(ErrorKind::usage, fmt::format("the folder {} is not empty; --force replaces it", folder.string()));
-  if (is_inside(fs::current_path(), real)) {
-    throw Error(ErrorKind::usage,
-                fmt::format("the folder {} holds the one you work in and will not be replaced; name another place",
-                            folder.string()));
-  }
-}
-
-void write_folder_atomically(const fs::path& folder, const std::map<std::string, Blob>& files, bool replace) {
+// Writes all files and then asks `sound` whether they are to stand. False if they are not: then nothing is left.
+bool write_folder(const fs::path& folder, const std::map<std::string, Blob>& files, bool replace,
+                  const std::function<bool()>& sound) {
   refuse_occupied(folder, replace);
   const fs::path target = without_links(folder);
   const fs::path parent = target.parent_path();
@@ -114,6 +107,10 @@ void write_folder_atomically(const fs::path& folder, const std::map<std::string,
   std::error_code error;
   try {
     write_files(temporary, files);
+    if (!sound()) {
+      fs::remove_all(temporary, error);
+      return false;
+    }
     if (fs::exists(target, error) && !fs::is_empty(target, error)) {
       refuse_occupied(folder, replace);  // somebody may have written there meanwhile
       exchange(temporary, target);
@@ -126,6 +123,35 @@ void write_folder_atomically(const fs::path& folder, const std::map<std::string,
   }
   fs::remove_all(temporary, error);
   sync_folder(parent);
+  return true;
+}
+
+}  // namespace
+
+void refuse_occupied(const fs::path& folder, bool replace) {
+  const fs::path real = without_links(folder);
+  std::error_code error;
+  if (!fs::exists(real, error)) return;
+  if (!fs::is_directory(real, error)) {
+    throw Error(ErrorKind::usage, fmt::format("{} is there and is no folder; name another place", folder.string()));
+  }
+  if (fs::is_empty(real, error)) return;
+  if (!replace)
+    throw Error(ErrorKind::usage, fmt::format("the folder {} is not empty; --force replaces it", folder.string()));
+  if (is_inside(fs::current_path(), real)) {
+    throw Error(ErrorKind::usage,
+                fmt::format("the folder {} holds the one you work in and will not be replaced; name another place",
+                            folder.string()));
+  }
+}
+
+void write_folder_atomically(const fs::path& folder, const std::map<std::string, Blob>& files, bool replace) {
+  write_folder(folder, files, replace, [] { return true; });
+}
+
+bool write_unread_folder(const fs::path& folder, const Field& files, const Hash& content, bool replace) {
+  std::future<Hash> hash = std::async(std::launch::async, [&] { return files.content_hash(); });
+  return write_folder(folder, files.tensors, replace, [&] { return hash.get() == content; });
 }
 
 }  // namespace colonnade::host

@@ -4,7 +4,7 @@
 #include <map>
 #include <string>
 
-#include "colonnade/blob.h"
+#include "colonnade/value.h"
 
 namespace colonnade::host {
 
@@ -14,6 +14,10 @@ namespace colonnade::host {
 // `replace`, which then is exchanged for the new one in one step.
 void write_folder_atomically(const std::filesystem::path& folder, const std::map<std::string, Blob>& files,
                              bool replace);
+
+// The same of a field whose blobs have not been read yet (Store::get_unread), each hashed while it is written. False if
+// what they hold is not `content`: then nothing was written.
+bool write_unread_folder(const std::filesystem::path& folder, const Field& files, const Hash& content, bool replace);
 
 // The same refusals without writing anything, for whoever has long to compute first.
 void refuse_occupied(const std::filesystem::path& folder, bool replace);

@@ -96,6 +96,7 @@ class FileStore final : public Store {
     return blobs_.sink(dtype, shape);
   }
   Field get(const FieldManifest& field, const Manifest& whole) override;
+  Field get_unread(const FieldManifest& field, const Manifest& whole) override;
   bool has_blobs(const Manifest& manifest) const override;
   bool is_mapped(const void* address) const override {
     return blobs_.ranges()->contains(reinterpret_cast<std::uintptr_t>(address));
@@ -216,6 +217,16 @@ Field FileStore::get(const FieldManifest& field, const Manifest& whole) {
                     fmt::format("the field {} of type {} in its trace is damaged: its content is not what it "
                                 "is named after",
                                 field.content.short_hex(), field.type));
+}
+
+Field FileStore::get_unread(const FieldManifest& field, const Manifest& whole) {
+  if (field.document_blob) return get(field, whole);
+  Field result{field.type, field.document, {}, field.carries};
+  for (const auto& [name, blob] : field.tensors) {
+    const bool apart = !whole.inline_blobs.contains(blob.hash);
+    result.tensors[name] = apart ? blobs_.get_unread(blob) : get_blob(blob, whole);
+  }
+  return result;
 }
 
 bool FileStore::has_blobs(const Manifest& manifest) const {

@@ -218,6 +218,29 @@ void look_at(Store& store, const Trace& trace) {
   }
 }
 
+ExportOutcome outcome_of(const Target& target, const Files& files) {
+  ExportOutcome outcome{target.node, target.field, files.format, {}};
+  for (const auto& [name, bytes] : files.files) outcome.files.emplace_back(name, bytes.size());
+  return outcome;
+}
+
+// Files that lie in the store as they are to be written are read once, and checked on the way; nothing where they are
+// not, or are damaged: then they are made again.
+std::optional<ExportOutcome> export_recorded(Store& store, const Trace& trace, const Target& target,
+                                             const FieldRef& wanted, const ExportRequest& request) {
+  const FieldManifest& recorded = trace.manifest.fields.at(target.field);
+  const bool as_is = wanted.node->structure == target.node->structure && recorded.type == files_type;
+  if (!as_is || !store.has_blobs(trace.manifest)) return std::nullopt;
+  try {
+    const Field field = store.get_unread(recorded, trace.manifest);
+    const Files files = files_from(field);
+    if (!write_unread_folder(request.to, field, recorded.content, request.replace)) return std::nullopt;
+    return outcome_of(target, files);
+  } catch (const DamagedBlob&) {
+    return std::nullopt;
+  }
+}
+
 }  // namespace
 
 ExportOutcome export_files(const RunRecord& run, const Project& project, const Catalogue& catalogue,
@@ -244,14 +267,13 @@ ExportOutcome export_files(const RunRecord& run, const Project& project, const C
   for (const NodeRecord& recorded : run.history.nodes) {
     if (recorded.failure.empty()) options.recorded[recorded.structure] = recorded.key;
   }
+  if (auto outcome = export_recorded(*store, *trace, target, wanted, request)) return *outcome;
   look_at(*store, *trace);
   const auto evaluator = Evaluator::create(std::move(options), catalogue, *store, observer);
   const InterruptGuard guard([&] { evaluator->interrupt(); });
   const Files files = files_from(evaluator->fetch(wanted));
   write_folder_atomically(request.to, files.files, request.replace);
-  ExportOutcome outcome{&node, target.field, files.format, {}};
-  for (const auto& [name, bytes] : files.files) outcome.files.emplace_back(name, bytes.size());
-  return outcome;
+  return outcome_of(target, files);
 }
 
 }  // namespace colonnade::host
