@@ -74,7 +74,7 @@ function describe.report(orderings, counts)
   }
   local aimed = names(orderings, function(each) return each.point.level == aim end)
   for _, arm in ipairs(joined(aimed, { "lora 1" })) do
-    parts[#parts + 1] = col.target { name = string.format("95 %% kept at %g compression", aim), metric = "retention",
+    parts[#parts + 1] = col.target { name = string.format("95 %% kept at %g compression, %s", aim, arm), metric = "retention",
       value = 0.95, better = "higher", arm = arm }
   end
   if #col.setting "seeds" > 1 then
