@@ -92,8 +92,14 @@ TEST_CASE("A value that is read later in the same evaluation is made again below
   set_quota(bench, kBlock / 2);
   const Sums sums(bench, 3);
   bench.evaluate(sums.sums);
+  // After each look through the store dropping pauses, for longer on a slow machine: a little more work until all is
+  // gone.
+  for (int i = 1; is_there(bench, sums.blocks[1]) && i <= 50; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    bench.evaluate({bench.node("total", {{"trail", std::string(static_cast<std::size_t>(i), '+')}}, {sums.blocks[2]})});
+  }
   CHECK_FALSE(is_there(bench, sums.blocks[0]));
-  CHECK_FALSE(is_there(bench, sums.blocks[1]));
+  REQUIRE_FALSE(is_there(bench, sums.blocks[1]));
   const NodeRef late = bench.node("total", {{"trail", "-"}}, {sums.blocks[1]});
   bench.evaluator->request(late);
   while (bench.evaluator->wait()) {

@@ -128,7 +128,7 @@ TEST_CASE("The first place a plugin is found in wins, and the others are reporte
   const fs::path in_study = copy_fixture("good", paths.study);
   const fs::path in_project = copy_fixture("good", paths.project);
   copy_fixture("endless_op", paths.project);
-  write_bytes(paths.project / "notes.so", "no plugin");
+  write_bytes(paths.project / "scribbles.so", "no plugin");
   write_bytes(paths.project / ".hidden.plugin.so", "no plugin");
   const fs::path in_user = copy_fixture("good", folder.path() / "user");
   ::setenv("COLONNADE_PLUGIN_PATH", (":" + (folder.path() / "user").string()).c_str(), 1);
@@ -145,7 +145,7 @@ TEST_CASE("The first place a plugin is found in wins, and the others are reporte
   CHECK(plugin("good")->shadowed[1] == in_user);
   REQUIRE(plugin("endless_op") != found.end());
   CHECK(plugin("endless_op")->origin == "project");
-  CHECK(plugin("notes") == found.end());
+  CHECK(plugin("scribbles") == found.end());
 }
 
 TEST_CASE("An explicit path must be a plugin or a folder") {
