@@ -30,7 +30,10 @@ Json published_text(const Configuration& c) {
   text["vocab_size"] = c.vocabulary;
   text["max_position_embeddings"] = c.length;
   text["projection_dim"] = c.dimensions;
-  text["eos_token_id"] = c.pooling == Pooling::highest_id ? kEarlyEndToken : c.end_token;
+  const bool by_end_token = c.pooling == Pooling::end_token;
+  text["eos_token_id"] = by_end_token ? c.end_token : kEarlyEndToken;
+  // Read by nothing here, and the default lies outside small vocabularies.
+  text["bos_token_id"] = by_end_token && c.end_token > 0 ? c.end_token - 1 : 0;
   return text;
 }
 
