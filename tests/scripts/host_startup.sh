@@ -1,4 +1,5 @@
 # --version, plan and ls answer in under 50 ms (the best of several tries; the machine may have other things to do).
+. "$(dirname "$0")/common/not_sanitized.bash"
 . "$(dirname "$0")/common/host.bash"
 . "$(dirname "$0")/common/small_study.bash"
 

@@ -1,4 +1,5 @@
 # Running a study again is at least 50 times as fast as running it, starts no process, and a sixth arm costs what it alone adds.
+. "$(dirname "$0")/common/not_sanitized.bash"
 . "$(dirname "$0")/common/host.bash"
 
 project=$(make_project reuse)
