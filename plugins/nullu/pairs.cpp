@@ -71,6 +71,11 @@ Contrasts collect_contrasts(const Model& model, const std::vector<std::string>& 
   Contrasts contrasts{side, {}};
   for (const std::string& site : sites) {
     const Tensor right = of_true.rows(site), wrong = of_false.rows(site);
+    if (right.size(0) != wrong.size(0)) {
+      throw Error(ErrorKind::input, "the pairs do not match: site '" + site + "' saw " + std::to_string(right.size(0)) +
+                                        " samples against " + std::to_string(wrong.size(0)) +
+                                        "; both sides have as many, in the same order");
+    }
     require_finite(right, "what site '" + site + "' gives");
     require_finite(wrong, "what site '" + site + "' gives");
     const Tensor directions = std::get<2>(at::linalg_svd(right, false));

@@ -29,8 +29,11 @@ cat > study/study.lua <<'LUA'
 local col = require "colonnade"
 
 local digits = col.digits { path = col.setting "digits_file", size = 224 }
-local tokenizer = digits.train:tokenizer { size = 600 }
-local classes = digits.test:classes { tokenizer = tokenizer, length = 77, templates = { "the number {}." } }
+local tokenizer = digits.train:tokenizer { size = 514 }
+local function classes_of(pictures)
+  return pictures:classes { tokenizer = tokenizer, length = 77, templates = { "the number {}." } }
+end
+local classes, others = classes_of(digits.test), classes_of(digits.valid)
 
 -- In the published sizes; what a tuned model differs by is a hundredth of the way to another random model.
 local function random(seed)
@@ -44,7 +47,7 @@ local tuned = base:interpolate { tasks = { random(1) }, alphas = { 0.01 } }:rela
 
 local mended, blocks = "vision_model.*.fc2", "*.layers.*&kind:linear"
 local keys = tuned:covariance { data = classes, samples = 32, sites = mended }
-local pairs = base:contrasts { truthful = classes, misleading = classes, samples = 32, sites = "vision_model.*.out_proj" }
+local pairs = base:contrasts { truthful = classes, misleading = others, samples = 16, sites = "vision_model.*.out_proj" }
 
 local dare = tuned:dare { drop_rate = 0.995 }
 local truncate = dare:truncate { on = "effective", rank = 8, sites = "vision_model.*.fc1" }
