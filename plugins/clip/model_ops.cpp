@@ -78,7 +78,7 @@ void declare_make(Registrar& registrar) {
         "logits are exp(logit_scale) times the cosines. After Radford et al., Learning Transferable Visual Models From "
         "Natural Language Supervision, 2021, and initialised as their text transformer: normal with deviation "
         "width^-1/2, what writes to the residual stream divided by the root of twice the layers, temperature 0.07.")
-      .example("local base = col.clip { picture = 32, patch = 4, vocabulary = tokenizer.size }")
+      .example("local base = col.clip { picture = 32, patch = 4, vocabulary = 1500 }  -- the tokenizer's size")
       .random()
       .output("model", "model", "the model, every weight trainable");
   declare_tower(op, "vision");
@@ -113,7 +113,9 @@ void declare_load(Registrar& registrar) {
           "weights that were trained with gelu. Half-precision weights are widened.")
       .example("local base = col.op \"clip/load\" { path = col.setting(\"clip.path\") }")
       .output("model", "model", "the model, every weight trainable")
-      .param(path("path", "weights as published (safetensors, pytorch_model.bin, an index of shards), or their folder with config.json"))
+      .param(path("path",
+                  "weights as published: safetensors or pytorch_model.bin, or the folder of these, of shards with "
+                  "their index, of config.json"))
       .param(path("config", "config.json where it does not lie in that folder").optional())
       .param(choice("activation", {"quick_gelu", "gelu"}, "instead of what config.json says").optional())
       .param(size_param("vision_heads", "heads of the vision tower, where config.json does not say").optional())

@@ -126,17 +126,24 @@ Vocabulary read_authors(const std::string& path) {
 Vocabulary read_file(const std::string& path) {
   const std::string name = fs::path(path).filename().string();
   if (name.ends_with(".txt") || name.ends_with(".txt.gz")) return read_authors(path);
-  return name == "vocab.json" ? read_vocab_json(path) : read_tokenizer_json(path);
+  return read_tokenizer_json(path);
 }
 
 }  // namespace
 
 Vocabulary read_vocabulary(const std::string& path) {
-  if (!fs::is_directory(path)) return read_file(path);
+  if (!fs::is_directory(path)) {
+    // Of a single file only its own bytes stand in a result's key: merges that changed beside it would not count.
+    if (fs::path(path).filename() == "vocab.json")
+      refuse(path, "needs its merges.txt; give the folder that both lie in");
+    return read_file(path);
+  }
   const char* const names[] = {"tokenizer.json", "vocab.json", "bpe_simple_vocab_16e6.txt",
                                "bpe_simple_vocab_16e6.txt.gz"};
   for (const char* name : names) {
-    if (fs::exists(fs::path(path) / name)) return read_file((fs::path(path) / name).string());
+    const fs::path file = fs::path(path) / name;
+    if (fs::exists(file))
+      return file.filename() == "vocab.json" ? read_vocab_json(file.string()) : read_file(file.string());
   }
   refuse(path, "the folder has none of tokenizer.json, vocab.json, bpe_simple_vocab_16e6.txt");
 }

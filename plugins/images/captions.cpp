@@ -17,6 +17,14 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr const char* kOutside = "lies outside the folder of the pictures";
+
+/// Only what lies in the folder of the pictures stands in the result's key.
+bool lies_inside(const std::string& name) {
+  const fs::path inner = fs::path(name).lexically_normal();
+  return !inner.is_absolute() && !inner.empty() && *inner.begin() != "..";
+}
+
 Json read_json(const std::string& path) {
   Json document = Json::parse(read_file(path), nullptr, false);
   if (document.is_discarded()) throw Error(ErrorKind::input, path + ": is not JSON");
@@ -52,6 +60,11 @@ void read_coco_split(const std::string& path, const fs::path& folder, const Prep
     const std::string name = each["file_name"].get<std::string>();
     if (found == captions.end()) {
       skips.add(name, "no caption");
+      continue;
+    }
+    if (!lies_inside(name)) {
+      skips.add(name, kOutside);
+      captions.erase(found);
       continue;
     }
     if (const auto number = add_file((folder / name).string(), preprocessing, to, skips)) {
@@ -121,6 +134,10 @@ class RowFilter {
     }
     Row row{number, 0, line.substr(0, first),
             line.substr(first + 1, second == std::string::npos ? second : second - first - 1)};
+    if (!lies_inside(row.file)) {
+      skips_.add(where, kOutside);
+      return;
+    }
     if (second != std::string::npos) {
       char* end = nullptr;
       row.score = std::strtod(line.c_str() + second + 1, &end);
@@ -156,13 +173,12 @@ Value read_conceptual(OpContext& context) {
   std::optional<double> above;
   if (context.has_param("above")) above = context.param<double>("above");
   const auto best = static_cast<std::size_t>(context.param<std::int64_t>("best"));
+  const fs::path folder = context.param<std::string>("pictures");
   std::int64_t filtered = 0;
   std::string source;
   for (int i = 0; i < kSplits; ++i) {
     if (!context.has_param(kSplitNames[i])) continue;
     source = context.param<std::string>(kSplitNames[i]);
-    const fs::path folder = context.has_param("pictures") ? fs::path(context.param<std::string>("pictures"))
-                                                          : fs::path(source).parent_path();
     RowFilter filter(source, above, best, splits.skips);
     Collection& to = splits.parts[static_cast<size_t>(i)];
     for (Row& row : filter.rows()) {
@@ -177,13 +193,19 @@ Value read_conceptual(OpContext& context) {
   return value;
 }
 
-/// questions.json, a list of [question, answer, picture], and the folder images beside it.
+/// questions.json, a list of [question, answer, picture], and the folder images beside it. With `held_out` every tenth
+/// picture goes there.
 void read_questions_split(const fs::path& folder, std::int64_t limit, const Preprocessing& preprocessing,
-                          Splits& splits, Collection& to) {
+                          Splits& splits, Collection& most, Collection* held_out) {
+  constexpr std::size_t kValidation = 10;
+  struct Place {
+    Collection* split;
+    std::optional<std::int64_t> number;
+  };
   const std::string path = (folder / "questions.json").string();
   const Json document = read_json(path);
   if (!document.is_array()) throw Error(ErrorKind::input, path + ": is not a list of questions");
-  std::map<std::int64_t, std::optional<std::int64_t>> pictures;
+  std::map<std::int64_t, Place> pictures;
   for (const Json& each : document) {
     const bool good = each.is_array() && each.size() == 3 && each[0].is_string() && each[1].is_string() &&
                       each[2].is_number_integer();
@@ -199,10 +221,12 @@ void read_questions_split(const fs::path& folder, std::int64_t limit, const Prep
     const auto id = each[2].get<std::int64_t>();
     if (!pictures.contains(id)) {
       if (static_cast<std::int64_t>(pictures.size()) >= limit) continue;
-      pictures[id] =
-          add_file((folder / "images" / (std::to_string(id) + ".png")).string(), preprocessing, to, splits.skips);
+      Collection& to = held_out != nullptr && pictures.size() % kValidation == kValidation - 1 ? *held_out : most;
+      const std::string file = (folder / "images" / (std::to_string(id) + ".png")).string();
+      pictures[id] = {&to, add_file(file, preprocessing, to, splits.skips)};
     }
-    if (pictures[id]) to.add_text(each[0].get<std::string>(), *pictures[id], answer - splits.answers.begin());
+    const Place& place = pictures[id];
+    if (place.number) place.split->add_text(each[0].get<std::string>(), *place.number, answer - splits.answers.begin());
   }
 }
 
@@ -216,10 +240,11 @@ Value read_questions(OpContext& context) {
     if (answer.ends_with('\r')) answer.pop_back();
     if (!answer.empty()) splits.answers.push_back(answer);
   }
-  for (int i = 0; i < kSplits; ++i) {
+  Collection* const held_out = fs::is_directory(folder / kSplitNames[1]) ? nullptr : &splits.parts[1];
+  for (std::size_t i = 0; i < kSplits; ++i) {
     if (fs::is_directory(folder / kSplitNames[i])) {
       read_questions_split(folder / kSplitNames[i], context.param<std::int64_t>("limit"), preprocessing, splits,
-                           splits.parts[static_cast<size_t>(i)]);
+                           splits.parts[i], i == 0 ? held_out : nullptr);
     }
   }
   return splits.finish(folder.string());
@@ -239,7 +264,7 @@ void declare_captions(Registrar& registrar) {
           "Reads pictures with captions as MS-COCO lays them out.\n"
           "Files of captions list images (id, file_name) and annotations (image_id, caption). Pictures that are "
           "missing or "
-          "damaged, or have no caption, are skipped and counted.")
+          "damaged, lie outside their folder, or have no caption, are skipped and counted.")
       .example(
           "local coco = col.coco { train = col.setting(\"coco.train\"), pictures = col.setting(\"coco.pictures\") }");
   declare_files(coco, "captions, JSON,");
@@ -255,9 +280,11 @@ void declare_captions(Registrar& registrar) {
           "and "
           "caption under a scorer, say. Lines are read one by one; no more than the `best` are held. Broken lines and "
           "pictures are skipped and counted.")
-      .example("local pairs = col.conceptual { train = col.setting(\"cc.train\"), above = 0.7 }");
+      .example(
+          "local pairs = col.conceptual { train = col.setting(\"cc.train_file\"), pictures = "
+          "col.setting(\"cc.folder\"), above = 0.7 }");
   declare_files(conceptual, "the list, TSV,");
-  conceptual.param(path("pictures", "the folder that files are named in; by default the list's own").optional())
+  conceptual.param(path("pictures", "the folder that the files are named in"))
       .param(real("above", "take only pairs whose score is above this").optional())
       .param(
           integer("best", "take at most so many, those of the highest scores").range(1, std::nullopt).fall_back(kBest));
@@ -269,10 +296,10 @@ void declare_captions(Registrar& registrar) {
          "Reads pictures with questions and answers as easy-vqa lays them out.\n"
          "answers.txt, and for each split a folder with questions.json, a list of question, answer and number of the "
          "picture, "
-         "beside a folder images.")
+         "beside a folder images. Without a folder valid one in ten of the training pictures is for validation.")
       .example("local vqa = col.vqa { path = col.setting(\"vqa.path\"), limit = 500 }")
       .param(path("path", "the folder that holds answers.txt, train and test"))
-      .param(integer("limit", "take at most so many pictures of a split").range(1, std::nullopt).fall_back(kMany));
+      .param(integer("limit", "take at most so many pictures of a folder").range(1, std::nullopt).fall_back(kMany));
   declare_preprocessing(vqa, kSmall, "none");
   vqa.run(read_questions);
 }

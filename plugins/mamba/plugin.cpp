@@ -101,7 +101,7 @@ void declare_load(Registrar& registrar) {
         "model. Half-precision weights are widened.")
       .example("local base = col.op \"mamba/load\" { path = col.setting(\"mamba.path\") }")
       .output("model", "model", "the model, every weight trainable")
-      .param(path("path", "weights as published (safetensors, pytorch_model.bin, an index of shards), or their folder with config.json"))
+      .param(path("path", "weights as published: safetensors or pytorch_model.bin, or the folder of these, of shards with their index, of config.json"))
       .param(path("config", "config.json where it does not lie in that folder").optional());
   for (const char* name : kSizes) {
     op.param(size_param(name, std::string("the ") + name + " that the weights must have; by default any").optional());

@@ -65,11 +65,15 @@ std::unique_ptr<WeightFile> open_weight_file(const std::string& path) {
 }
 
 WeightFiles::WeightFiles(const std::string& path) : path_(path) {
-  if (fs::is_directory(path)) {
+  const bool folder = fs::is_directory(path);
+  if (folder) {
     path_ = weights_in(path);
     if (const fs::path config = fs::path(path) / "config.json"; fs::exists(config)) config_ = config.string();
   }
   if (path_.ends_with(".json")) {
+    // Of a single file only its own bytes stand in a result's key: shards that changed beside it would not count.
+    if (!folder)
+      colonnade::refuse(path, "is an index or a configuration; give the folder that it and the weights lie in");
     read_index(path_);
   } else {
     add(open_weight_file(path_));

@@ -160,6 +160,7 @@ TEST_CASE("what a vocabulary's files get wrong is named") {
   fs::remove(path);
   write("vocab.json", "{}");
   CHECK_THAT(message(folder.string()), Contains("no merges.txt"));
+  CHECK_THAT(message((folder / "vocab.json").string()), Contains("give the folder"));
   fs::remove_all(folder);
 }
 

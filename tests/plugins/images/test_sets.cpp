@@ -106,16 +106,19 @@ TEST_CASE("COCO's captions go to their pictures") {
   folder.put("pictures/1.png", "colour.png");
   folder.put("pictures/2.png", "tall.png");
   const std::string path = folder.write("captions.json", R"({"images":[
-    {"id":7,"file_name":"1.png"},{"id":9,"file_name":"2.png"},{"id":11,"file_name":"gone.png"},{"id":12,"file_name":"1.png"},{}],
+    {"id":7,"file_name":"1.png"},{"id":9,"file_name":"2.png"},{"id":11,"file_name":"gone.png"},{"id":12,"file_name":"1.png"},{},{"id":13,"file_name":"../colour.png"}],
     "annotations":[{"image_id":9,"caption":"tall"},{"image_id":7,"caption":"wide"},{"image_id":9,"caption":"a tower"},
-    {"image_id":11,"caption":"lost"},{"image_id":99,"caption":"nowhere"},{"caption":5}]})");
+    {"image_id":11,"caption":"lost"},{"image_id":99,"caption":"nowhere"},{"caption":5},{"image_id":13,"caption":"outside"}]})");
+  folder.put("colour.png", "colour.png");
   const Value value = run("coco", {{"train", path}, {"pictures", folder.path() + "/pictures"}, {"size", 8}});
   const Pictures train = pictures_from(value.at("train"));
   REQUIRE(train.texts.size() == 3);
   CHECK(train.texts[0].text == "wide");
   CHECK(train.texts[1].text == "tall");
   CHECK(train.texts[2].picture == 1);
-  CHECK(value.at("info").document.at("skipped").at("count") == 5);
+  CHECK(value.at("info").document.at("skipped").at("count") == 6);
+  // What lies outside the folder has no place in the result's key.
+  CHECK(value.at("info").document.at("skipped").at("reasons").at("lies outside the folder of the pictures") == 1);
   CHECK_THAT(message_of("coco", {{"pictures", folder.path()}}), Contains("none of train, valid and test"));
   CHECK_THAT(message_of("coco", {{"train", folder.write("x.json", "[")}, {"pictures", folder.path()}}),
              Contains("is not JSON"));
@@ -127,9 +130,10 @@ TEST_CASE("the best pairs of a caption list are kept, in its order, and broken l
   const std::string path =
       folder.write("list.tsv",
                    "first\ta.png\t0.9\nsecond\ta.png\t0.71\r\nlow\ta.png\t0.7\n\nno tab\n\ta.png\t1\nodd\ta.png\t0.8x\n"
-                   "third\ta.png\t1.2\nmissing\tb.png\t2\nunscored\ta.png\nnan\ta.png\tnan\n");
+                   "third\ta.png\t1.2\noutside\t/a.png\t3\nup\tx/../../"
+                   "a.png\t3\nmissing\tb.png\t2\nunscored\ta.png\nnan\ta.png\tnan\n");
   const auto captions = [&](const Json& more) {
-    Json params = {{"train", path}, {"size", 8}};
+    Json params = {{"train", path}, {"pictures", folder.path()}, {"size", 8}};
     params.update(more);
     const Value value = run("conceptual", params);
     std::vector<std::string> texts;
@@ -139,7 +143,7 @@ TEST_CASE("the best pairs of a caption list are kept, in its order, and broken l
   const auto [above, info] = captions({{"above", 0.7}});
   CHECK(above == std::vector<std::string>{"first", "second", "third"});
   CHECK(info.at("filtered") == 1);
-  CHECK(info.at("skipped").at("count") == 7);
+  CHECK(info.at("skipped").at("count") == 9);
   CHECK(captions({{"above", 0.7}, {"best", 3}}).first == std::vector<std::string>{"first", "third"});
   CHECK(captions(Json::object()).first == std::vector<std::string>{"first", "second", "low", "third", "unscored"});
 }
@@ -197,6 +201,21 @@ TEST_CASE("questions go to pictures with the number of their answer") {
   CHECK(train.texts[2].picture == 1);
   CHECK(value.at("info").document.at("skipped").at("count") == 3);
   CHECK(pictures_from(run("vqa", {{"path", folder.path()}, {"limit", 1}}).at("train")).texts.size() == 2);
+  CHECK(pictures_from(value.at("valid")).count() == 0);
+  std::string questions;
+  for (int i = 0; i < 20; ++i) {
+    if (i > 1) folder.put("train/images/" + std::to_string(i) + ".png", "colour.png");
+    questions += (i == 0 ? "[" : ",") + ("[\"is it?\",\"no\"," + std::to_string(i) + "]");
+  }
+  folder.write("train/questions.json", questions + "]");
+  const auto counts = [&] {
+    const Value parts = run("vqa", {{"path", folder.path()}, {"size", 8}});
+    return std::pair(pictures_from(parts.at("train")).count(), pictures_from(parts.at("valid")).count());
+  };
+  CHECK(counts() == std::pair<std::int64_t, std::int64_t>(18, 2));
+  folder.put("valid/images/0.png", "colour.png");
+  folder.write("valid/questions.json", R"([["is it?","no",0]])");
+  CHECK(counts() == std::pair<std::int64_t, std::int64_t>(20, 1));
 }
 
 TEST_CASE("a damaged font is refused wherever the damage is", "[needs]") {

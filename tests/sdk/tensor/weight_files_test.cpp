@@ -118,6 +118,8 @@ TEST_CASE("an index that does not agree with its shards is refused") {
     fs::copy(entry.path(), folder / entry.path().filename());
   const std::string index = (folder / "pytorch_model.bin.index.json").string();
   const Json good = Json::parse(bytes_of(index));
+  // The shards would not stand in the key of what is made of them.
+  CHECK_THAT(refusal(index), Contains("give the folder"));
   const auto with = [&](const std::function<void(Json&)>& damage) {
     Json document = good;
     damage(document);
