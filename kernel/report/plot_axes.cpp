@@ -55,8 +55,8 @@ double step_for(double span) {
   return 10 * power;
 }
 
-std::vector<Tick> linear_ticks(double low, double high) {
-  const double step = step_for(high - low);
+std::vector<Tick> linear_ticks(double low, double high, bool whole = false) {
+  const double step = std::max(step_for(high - low), whole ? 1.0 : 0.0);
   const double most = std::max(std::abs(low), std::abs(high));
   const bool plain = most < longest_plain && most >= shortest_plain;
   const int exponent = plain ? 0 : static_cast<int>(std::floor(std::log10(most)));
@@ -170,7 +170,10 @@ AxisScale scale_of(const PlotAxis& axis, const AxisData& data) {
   scale.log = axis.log;
   scale.low = axis.log ? std::pow(10.0, low) : low;
   scale.high = axis.log ? std::pow(10.0, high) : high;
-  scale.ticks = axis.log ? log_ticks(scale.low, scale.high) : linear_ticks(scale.low, scale.high);
+  // Steps and counts have no halves.
+  const bool whole = span > 0 && std::all_of(data.values.begin(), data.values.end(),
+                                             [](double value) { return value == std::floor(value); });
+  scale.ticks = axis.log ? log_ticks(scale.low, scale.high) : linear_ticks(scale.low, scale.high, whole);
   return scale;
 }
 

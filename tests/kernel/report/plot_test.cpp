@@ -219,6 +219,19 @@ TEST_CASE("Axes hold their data, and ticks lie inside", "[report]") {
   }
 }
 
+TEST_CASE("Whole numbers get whole ticks", "[report]") {
+  AxisData data;
+  data.values = {0, 1, 2, 3};
+  const auto labels = [&] {
+    std::vector<std::string> found;
+    for (const Tick& tick : scale_of(PlotAxis(), data).ticks) found.push_back(tick.label);
+    return found;
+  };
+  CHECK(labels() == std::vector<std::string>{"0", "1", "2", "3"});
+  data.values = {0, 1, 2, 2.5};
+  CHECK(labels().size() > 4);
+}
+
 TEST_CASE("One wide interval does not flatten the data", "[report]") {
   AxisData data;
   data.values = {1, 2, 3};
