@@ -33,7 +33,7 @@ function describe.figures(orderings, rivals, levels)
   local stored = names(rivals, function(each) return each.point.method ~= "empty patch" end)
   local figures = {
     col.line { name = "rivals", title = "What is kept for how many bytes", x = "bytes", y = { "retention" }, group = "method",
-      arms = stored, log = "x", x_label = bytes, y_label = kept },
+      arms = names(rivals), log = "x", x_label = bytes, y_label = kept },
     col.line { name = "orders", title = "Six orders at equal bytes", x = "bytes", y = { "retention" }, group = "order",
       arms = names(orderings), log = "x", x_label = bytes, y_label = kept },
     col.pareto { name = "frontier", title = "Orders and rivals", x = "bytes", y = "retention", group = "method",

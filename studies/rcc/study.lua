@@ -53,6 +53,7 @@ local ablation, ablated = cascade.ablation {
 }
 for _, each in ipairs(ablation) do
   each.name = "only " .. each.name
+  each.point.stages, each.point.order = each.point.order, nil
 end
 
 -- Rivals: at the same bytes, or over their own rates and ranks. How they are stored, by name, where not as all others.
@@ -64,7 +65,7 @@ local function at_levels(name, method, recipe, wanted, as, positions)
   }
   for _, each in ipairs(list) do
     rivals[#rivals + 1], how[each.name] = each, { values = as, positions = positions }
-    each.point.method = method
+    each.point.method, each.point.order = method, nil
   end
 end
 at_levels("dare alone", "dare", col.dare {}, levels)
