@@ -221,6 +221,7 @@ Task LocalEvaluator::make_task(const Entry& entry) {
   task.seed = node.seed ? node.seed->value : 0;
   task.stream = node.seed ? stream_of(node) : 0;
   task.threads = options_.environment.threads;
+  if (node.schema->op_class == OpClass::bitwise) task.quick_seconds = options_.quota.most_seconds;
   task.device = device_of(node, options_.environment);
   for (const PluginInfo* plugin : catalogue_.closure(entry.key->plugins)) {
     task.plugins.push_back({plugin->name, plugin->stamp.version, plugin->origin, plugin->file, plugin->binary});

@@ -29,9 +29,10 @@ Json to_json(const Task& task) {
   for (const TaskInput& input : task.inputs) {
     inputs.push_back({{"role", input.role}, {"manifest", to_json(input.manifest)}});
   }
-  return {{"type", "evaluate"}, {"id", task.id},         {"key", task.key.hex()},  {"op", task.op},
-          {"seed", task.seed},  {"stream", task.stream}, {"params", task.params},  {"device", task.device},
-          {"inputs", inputs},   {"plugins", plugins},    {"threads", task.threads}};
+  return {{"type", "evaluate"},    {"id", task.id},           {"key", task.key.hex()},
+          {"op", task.op},         {"seed", task.seed},       {"stream", task.stream},
+          {"params", task.params}, {"device", task.device},   {"inputs", inputs},
+          {"plugins", plugins},    {"threads", task.threads}, {"quick_seconds", task.quick_seconds}};
 }
 
 Task task_from_json(const Json& document) {
@@ -43,6 +44,7 @@ Task task_from_json(const Json& document) {
   task.seed = document.at("seed").get<std::uint64_t>();
   task.stream = document.at("stream").get<std::uint64_t>();
   task.threads = document.at("threads").get<int>();
+  task.quick_seconds = document.at("quick_seconds").get<double>();
   task.device = document.at("device").get<std::string>();
   for (const Json& plugin : document.at("plugins")) {
     task.plugins.push_back({plugin.at("name").get<std::string>(), plugin.at("version").get<std::string>(),

@@ -36,6 +36,7 @@ struct Task {
   Json params;
   std::uint64_t seed = 0, stream = 0;
   int threads = 1;
+  double quick_seconds = 0;  // what takes no longer need not outlast a power cut: it is computed again
   std::string device;
   std::vector<TaskPlugin> plugins;  // required ones first
   std::vector<TaskInput> inputs;

@@ -137,13 +137,13 @@ class Worker {
     const double seconds = monotonic_seconds() - start;
     const std::uint64_t peak = peak_memory();
     refuse_global_generators(task.op, generators);
-    return store_value(value, seconds, peak);
+    return store_value(value, seconds, peak, seconds > task.quick_seconds ? Durability::power_cut : Durability::kill);
   }
 
-  Json store_value(const Value& value, double seconds, std::uint64_t peak) {
+  Json store_value(const Value& value, double seconds, std::uint64_t peak, Durability durability) {
     try {
       return {{"type", "done"},
-              {"manifest", to_json(store_.put(value))},
+              {"manifest", to_json(store_.put(value, durability))},
               {"seconds", seconds},
               {"peak_memory", peak},
               {"checkpointed", checkpoints_.used}};

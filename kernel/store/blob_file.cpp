@@ -188,8 +188,6 @@ TemporaryFile write_blob_file(const std::filesystem::path& temporary_folder, con
   file.write(
       make_header(blob.dtype(), blob.shape(), blob.size(), packed ? Packing::nonzero : Packing::plain, bytes.size()));
   file.write(bytes);
-  // Starts the writing now, so that the fsyncs of a value's many blobs wait for the disk only once.
-  ::sync_file_range(file.descriptor(), 0, 0, SYNC_FILE_RANGE_WRITE);
   return file;
 }
 

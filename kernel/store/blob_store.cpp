@@ -17,8 +17,8 @@ namespace {
 
 // Each is an open, locked file.
 constexpr std::size_t blobs_written_together = 64;
-// A blob younger than this may have a writer that has not fsynced its folder yet; an older one is touched when it is
-// used again, so that whoever collects garbage takes it for a young one.
+// A younger blob may not be on the disk yet; an older one is touched when it is used again, so that whoever collects
+// garbage takes it for a young one.
 constexpr double settled_after_seconds = 60;
 
 double age_of(const struct stat& status) {
@@ -42,22 +42,25 @@ bool BlobStore::has(const Hash& hash) const {
   return !is_damaged(hash) && ::access(file_of(hash).c_str(), F_OK) == 0;
 }
 
-bool BlobStore::is_there(const Hash& hash, const Blob& blob) {
+bool BlobStore::is_there(const Hash& hash, const Blob& blob, Durability durability) {
   const std::filesystem::path file = file_of(hash);
   struct stat status {};
   if (::stat(file.c_str(), &status) != 0) return false;
   const std::optional<BlobRef> header = read_blob_header(file);
   const bool sound = header && header->dtype == blob.dtype() && header->shape == blob.shape() && !is_damaged(hash);
   if (!sound) return false;  // written again, over it
-  if (age_of(status) < settled_after_seconds) {
+  const bool settled = age_of(status) >= settled_after_seconds;
+  if (!settled && durability == Durability::power_cut) {
+    const FileDescriptor descriptor(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!descriptor.is_open()) return false;
+    sync_file(descriptor.number(), file);
     sync_folder(file.parent_path());
-  } else {
-    ::utimensat(AT_FDCWD, file.c_str(), nullptr, 0);
   }
+  if (settled) ::utimensat(AT_FDCWD, file.c_str(), nullptr, 0);
   return true;
 }
 
-void BlobStore::put(const std::map<Hash, Blob>& blobs) {
+void BlobStore::put(const std::map<Hash, Blob>& blobs, Durability durability) {
   struct Written {
     Hash hash;
     TemporaryFile file;
@@ -65,7 +68,11 @@ void BlobStore::put(const std::map<Hash, Blob>& blobs) {
   std::vector<Written> written;
   std::set<std::filesystem::path> folders;
   const auto publish = [&] {
-    for (Written& blob : written) blob.file.sync();
+    if (durability == Durability::power_cut) {
+      // All at once first, so that the fsyncs of a value's many blobs wait for the disk only once.
+      for (Written& blob : written) blob.file.start_writing_back();
+      for (Written& blob : written) blob.file.sync();
+    }
     for (Written& blob : written) {
       const std::filesystem::path target = file_of(blob.hash);
       const bool fresh = ::access(target.parent_path().c_str(), F_OK) != 0;
@@ -79,12 +86,13 @@ void BlobStore::put(const std::map<Hash, Blob>& blobs) {
     written.clear();
   };
   for (const auto& [hash, blob] : blobs) {
-    if (is_there(hash, blob)) continue;
+    if (is_there(hash, blob, durability)) continue;
     std::optional<TemporaryFile> there = written_.take(blob);
     written.push_back({hash, there ? std::move(*there) : write_blob_file(temporary_folder_, blob)});
     if (written.size() == blobs_written_together) publish();
   }
   publish();
+  if (durability == Durability::kill) return;
   for (const std::filesystem::path& folder : folders) sync_folder(folder);
 }
 

@@ -22,8 +22,8 @@ class BlobStore {
  public:
   explicit BlobStore(const std::filesystem::path& store);
 
-  // Writes those that are not there yet; all are durable when it returns.
-  void put(const std::map<Hash, Blob>& blobs);
+  // Writes those that are not there yet.
+  void put(const std::map<Hash, Blob>& blobs, Durability durability);
   // A blob that is written piece by piece, into a file that `put` has only to publish. Must not outlive this.
   std::unique_ptr<BlobSink> sink(DType dtype, const std::vector<std::int64_t>& shape) {
     return written_.sink(temporary_folder_, dtype, shape, ranges_);
@@ -59,7 +59,7 @@ class BlobStore {
     FileIdentity verified;
   };
   std::filesystem::path file_of(const Hash& hash) const;
-  bool is_there(const Hash& hash, const Blob& blob);
+  bool is_there(const Hash& hash, const Blob& blob, Durability durability);
   std::string quarantine(const Hash& hash);
   Blob hand_out(const BlobRef& blob, std::shared_ptr<const Mapping> owner, const char* bytes);
 

@@ -148,6 +148,10 @@ TemporaryFile::~TemporaryFile() {
   if (!path_.empty()) ::unlink(path_.c_str());
 }
 
+void TemporaryFile::start_writing_back() {
+  ::sync_file_range(descriptor_.number(), 0, 0, SYNC_FILE_RANGE_WRITE);
+}
+
 void TemporaryFile::publish(const std::filesystem::path& target) {
   rename_file(path_, target);
   path_.clear();

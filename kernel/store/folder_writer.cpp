@@ -23,7 +23,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view temporary_ending = ".part";
-constexpr std::size_t write_back_bytes = std::size_t{64} << 20;
 // A writer needs a moment between making its folder and locking it.
 constexpr std::int64_t abandoned_after_seconds = 60;
 
@@ -58,26 +57,22 @@ void remove_abandoned(const fs::path& parent, const std::string& opening) {
   }
 }
 
-void write_file(const fs::path& file, const Blob& bytes) {
+void write_file(const fs::path& file, const Blob& bytes, bool synced) {
   const FileDescriptor descriptor(::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
   if (!descriptor.is_open()) throw_file_error("create", file, errno);
-  // The disk starts on what is there already, so that the sync at the end finds little left to do.
-  for (std::size_t at = 0; at < bytes.size(); at += write_back_bytes) {
-    const std::size_t here = std::min(write_back_bytes, bytes.size() - at);
-    write_all(descriptor.number(), bytes.data() + at, here, file);
-    ::sync_file_range(descriptor.number(), static_cast<off64_t>(at), static_cast<off64_t>(here), SYNC_FILE_RANGE_WRITE);
-  }
-  sync_file(descriptor.number(), file);
+  write_all(descriptor.number(), bytes.data(), bytes.size(), file);
+  if (synced) sync_file(descriptor.number(), file);
 }
 
-void write_files(const fs::path& folder, const std::map<std::string, Blob>& files) {
+void write_files(const fs::path& folder, const std::map<std::string, Blob>& files, bool synced) {
   std::set<fs::path> folders = {folder};
   for (const auto& [name, bytes] : files) {
     const fs::path file = folder / name;
     make_folder(file.parent_path());
-    write_file(file, bytes);
+    write_file(file, bytes, synced);
     for (fs::path above = file.parent_path(); above != folder; above = above.parent_path()) folders.insert(above);
   }
+  if (!synced) return;
   for (const fs::path& written : folders) sync_folder(written);
 }
 
@@ -105,8 +100,10 @@ bool write_folder(const fs::path& folder, const std::map<std::string, Blob>& fil
   make_folder(temporary);
   const FileDescriptor lock = locked_folder(temporary);
   std::error_code error;
+  // What replaces another is on the disk before that goes.
+  const bool replaces = fs::exists(target, error) && !fs::is_empty(target, error);
   try {
-    write_files(temporary, files);
+    write_files(temporary, files, replaces);
     if (!sound()) {
       fs::remove_all(temporary, error);
       return false;
@@ -121,8 +118,8 @@ bool write_folder(const fs::path& folder, const std::map<std::string, Blob>& fil
     fs::remove_all(temporary, error);
     throw;
   }
+  if (replaces) sync_folder(parent);
   fs::remove_all(temporary, error);
-  sync_folder(parent);
   return true;
 }
 

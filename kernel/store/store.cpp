@@ -91,7 +91,7 @@ class FileStore final : public Store {
 
   const std::filesystem::path& folder() const override { return folder_; }
 
-  Manifest put(const Value& value) override;
+  Manifest put(const Value& value, Durability durability) override;
   std::unique_ptr<BlobSink> sink(DType dtype, const std::vector<std::int64_t>& shape) override {
     return blobs_.sink(dtype, shape);
   }
@@ -160,7 +160,7 @@ std::filesystem::path FileStore::prepare(std::filesystem::path folder, Role role
   return folder;
 }
 
-Manifest FileStore::put(const Value& value) {
+Manifest FileStore::put(const Value& value, Durability durability) {
   Manifest manifest;
   std::map<Hash, Blob> blobs;
   std::uint64_t documents = 0;
@@ -185,7 +185,7 @@ Manifest FileStore::put(const Value& value) {
     blobs_.mark_sound(stored.content);
   }
   if (documents + manifest.bytes() >= inline_limit) {
-    blobs_.put(blobs);
+    blobs_.put(blobs, durability);
     return manifest;
   }
   for (const auto& [hash, blob] : blobs) {

@@ -46,16 +46,17 @@ Manifest manifest_from_json(const Json& document);
 struct Trace {
   Hash key;
   std::string op;
-  std::string op_class;   // "bitwise", "tolerant", "stochastic", "measured"; "copy" of another store's value, in a replay
-  Json key_record;        // see graph/keys.h
+  std::string
+      op_class;     // "bitwise", "tolerant", "stochastic", "measured"; "copy" of another store's value, in a replay
+  Json key_record;  // see graph/keys.h
   Manifest manifest;
-  double seconds = 0;     // what it cost
+  double seconds = 0;  // what it cost
   std::uint64_t peak_memory = 0;
   std::int64_t finished = 0;  // Unix seconds; of the record, never of the value
 };
 
-// Thrown when bytes are not what their name says. The blob has been moved to quarantine; the trace that named it no longer
-// counts as found, so evaluating again mends it.
+// Thrown when bytes are not what their name says. The blob has been moved to quarantine; the trace that named it no
+// longer counts as found, so evaluating again mends it.
 class DamagedBlob : public std::runtime_error {
  public:
   DamagedBlob(const Hash& hash, const std::string& message) : std::runtime_error(message), hash(hash) {}
@@ -69,6 +70,12 @@ struct Nondeterminism {
   std::vector<std::string> fields;  // that differ
 };
 
+// What a value must outlast from the moment it was put.
+enum class Durability {
+  power_cut,  // it is on the disk
+  kill,       // the system has it: a power cut may tear it, which its hash tells; then it is computed again
+};
+
 // Values and traces of a project, in `folder` (.colonnade/store):
 //   blobs/ab/<hash>       header (dtype, shape) and bytes, packed where most are zero (blob_file.h); read-only; mapped
 //   traces/<name>.trace   append-only segments of checksummed records, one a coordinator
@@ -76,10 +83,11 @@ struct Nondeterminism {
 //   pins/                 keys that collecting keeps, by name; written by study/pins
 //   quarantine/           blobs that were damaged
 //   tmp/                  being written
-// Every file is written under tmp/, fsynced and renamed (its folder fsynced before a trace names it), so a kill at any instant
-// leaves the whole file or none; a record torn at the end of a segment is cut off and ignored. Several processes may use
-// one store at once: blobs are content-addressed and each coordinator appends to a segment of its own, held by flock.
-// Not for use by two threads at once.
+// Every file is written under tmp/, fsynced and renamed (its folder fsynced before a trace names it), so a kill at any
+// instant leaves the whole file or none, and so does a power cut, but for values quick to compute again (Durability); a
+// record torn at the end of a segment is cut off and ignored. Several processes may use one store at once: blobs are
+// content-addressed and each coordinator appends to a segment of its own, held by flock. Not for use by two threads at
+// once.
 class Store {
  public:
   enum class Role { reader, worker, coordinator };  // only a coordinator adds traces
@@ -88,14 +96,14 @@ class Store {
   virtual const std::filesystem::path& folder() const = 0;
 
   // Writes the blobs that are not there yet. Throws Error(environment) naming file and reason (disk full, no rights).
-  virtual Manifest put(const Value& value) = 0;
+  virtual Manifest put(const Value& value, Durability durability = Durability::power_cut) = 0;
   // For set_blob_sinks: blobs written through it are put without being written again. Must not outlive the store.
   virtual std::unique_ptr<BlobSink> sink(DType dtype, const std::vector<std::int64_t>& shape) = 0;
   // Maps the field read-only, verifying each blob on its first use in this process. Throws DamagedBlob.
   virtual Field get(const FieldManifest& field, const Manifest& whole) = 0;
   Value get(const Manifest& manifest);
-  // The same without reading what lies in blobs of their own: for who reads each byte once and checks it then, and calls `get`
-  // where one is wrong. The content hash of such a blob is computed when it is asked for.
+  // The same without reading what lies in blobs of their own: for who reads each byte once and checks it then, and
+  // calls `get` where one is wrong. The content hash of such a blob is computed when it is asked for.
   virtual Field get_unread(const FieldManifest& field, const Manifest& whole) = 0;
   virtual bool has_blobs(const Manifest& manifest) const = 0;  // looks for the files, does not read them
   // True if `address` lies in a mapping handed out by this store (used by the worker's fault handler).
@@ -119,9 +127,10 @@ class Store {
   struct Garbage {
     std::uint64_t blobs = 0, bytes = 0, checkpoints = 0, kept_blobs = 0, kept_bytes = 0;
   };
-  // Removes blobs that no kept trace names and traces not kept; `dry_run` only counts. Blobs younger than `grace_seconds`
-  // stay (another process may be about to name them). Measured traces always stay. Checkpoints of ops that have not
-  // finished go after a month, or with the grace period if nothing is `resumable`, which could go on from them.
+  // Removes blobs that no kept trace names and traces not kept; `dry_run` only counts. Blobs younger than
+  // `grace_seconds` stay (another process may be about to name them). Measured traces always stay. Checkpoints of ops
+  // that have not finished go after a month, or with the grace period if nothing is `resumable`, which could go on from
+  // them.
   virtual Garbage collect(const std::set<Hash>& kept_keys, bool dry_run, double grace_seconds,
                           bool resumable = true) = 0;
 

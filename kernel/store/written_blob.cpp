@@ -9,13 +9,6 @@
 
 namespace colonnade::host {
 
-namespace {
-
-// The disk starts on so much at a time, so that the fsync at the end finds little left to do.
-constexpr std::uint64_t write_back_bytes = std::uint64_t{64} << 20;
-
-}  // namespace
-
 class FileSink final : public BlobSink {
  public:
   FileSink(WrittenBlobs& all, const std::filesystem::path& temporary_folder, DType dtype,
@@ -29,10 +22,6 @@ class FileSink final : public BlobSink {
   void write(const void* bytes, std::size_t size) override {
     file_.write(bytes, size);
     size_ += size;
-    if (size_ - started_ < write_back_bytes) return;
-    ::sync_file_range(file_.descriptor(), static_cast<off64_t>(started_), static_cast<off64_t>(size_ - started_),
-                      SYNC_FILE_RANGE_WRITE);
-    started_ = size_;
   }
 
   Blob finish() override {
@@ -51,7 +40,7 @@ class FileSink final : public BlobSink {
   std::shared_ptr<MappedRanges> ranges_;
   TemporaryFile file_;
   std::size_t header_size_ = 0;
-  std::uint64_t size_ = 0, started_ = 0;
+  std::uint64_t size_ = 0;
 };
 
 std::unique_ptr<BlobSink> WrittenBlobs::sink(const std::filesystem::path& temporary_folder, DType dtype,

@@ -8,6 +8,7 @@
 #include <exception>
 #include <mutex>
 #include <new>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -19,7 +20,7 @@ namespace colonnade {
 namespace {
 
 constexpr std::size_t kChunk = std::size_t{1} << 20;
-// As many chunks as may wait for being hashed: enough that neither thread waits for the other's hiccups.
+// As many chunks as may wait for being hashed and written: enough that neither thread waits for the other's hiccups.
 constexpr std::size_t kChunks = 8;
 
 BlobSinks& sinks() {
@@ -27,10 +28,14 @@ BlobSinks& sinks() {
   return all;
 }
 
-// SHA-256 of what it is given, on a thread that starts when there is enough to hash.
-class BackgroundHash {
+// Hashes (SHA-256) what it is given and writes it to a sink, on a thread that starts when there is enough for it.
+class BackgroundWriter {
  public:
-  ~BackgroundHash() {
+  BackgroundWriter(std::unique_ptr<BlobSink> sink, const std::string& header) : sink_(std::move(sink)) {
+    sha_.update(header.data(), header.size());  // which is hashed only
+  }
+
+  ~BackgroundWriter() {
     {
       const std::lock_guard lock(mutex_);
       ended_ = true;
@@ -39,7 +44,7 @@ class BackgroundHash {
     if (thread_.joinable()) thread_.join();
   }
 
-  void update(const void* bytes, std::size_t size) {
+  void write(const void* bytes, std::size_t size) {
     const auto* next = static_cast<const std::byte*>(bytes);
     while (size > 0) {
       if (filling_.capacity() == 0) filling_ = empty_chunk();
@@ -51,18 +56,25 @@ class BackgroundHash {
     }
   }
 
-  Hash finish() {
+  Blob finish() {
     {
       std::unique_lock lock(mutex_);
       changed_.wait(lock, [&] { return (full_.empty() && !busy_) || failure_ != nullptr; });
       if (failure_ != nullptr) std::rethrow_exception(failure_);
     }
-    sha_.update(filling_.data(), filling_.size());
-    return sha_.finish();
+    use(filling_);
+    Blob blob = sink_->finish();
+    blob.set_known_hash(sha_.finish());
+    return blob;
   }
 
  private:
   using Chunk = std::vector<std::byte>;
+
+  void use(const Chunk& chunk) {
+    sha_.update(chunk.data(), chunk.size());
+    sink_->write(chunk.data(), chunk.size());
+  }
 
   Chunk empty_chunk() {
     std::unique_lock lock(mutex_);
@@ -81,7 +93,7 @@ class BackgroundHash {
   }
 
   void hand_over() {
-    if (!thread_.joinable()) thread_ = std::thread([this] { hash_chunks(); });
+    if (!thread_.joinable()) thread_ = std::thread([this] { use_chunks(); });
     {
       const std::lock_guard lock(mutex_);
       full_.push_back(std::exchange(filling_, {}));
@@ -89,7 +101,7 @@ class BackgroundHash {
     changed_.notify_all();
   }
 
-  void hash_chunks() {
+  void use_chunks() {
     std::unique_lock lock(mutex_);
     while (true) {
       changed_.wait(lock, [&] { return !full_.empty() || ended_; });
@@ -99,7 +111,7 @@ class BackgroundHash {
       busy_ = true;
       lock.unlock();
       try {
-        sha_.update(chunk.data(), chunk.size());
+        use(chunk);
       } catch (...) {
         lock.lock();
         failure_ = std::current_exception();
@@ -113,6 +125,7 @@ class BackgroundHash {
     }
   }
 
+  std::unique_ptr<BlobSink> sink_;
   Sha256 sha_;
   Chunk filling_;  // the writer's alone
   std::thread thread_;
@@ -150,19 +163,15 @@ class MemorySink final : public BlobSink {
 
 struct BlobWriter::State {
   std::size_t size = 0, written = 0;
-  std::unique_ptr<BlobSink> sink;
-  BackgroundHash hash;
+  std::optional<BackgroundWriter> writer;
 };
 
 BlobWriter::BlobWriter(DType dtype, std::vector<std::int64_t> shape) : state_(std::make_unique<State>()) {
   state_->size = Blob::share(dtype, shape, nullptr, nullptr).size();
   const std::string header = blob_hash_header(dtype, shape);
-  state_->hash.update(header.data(), header.size());
-  if (sinks()) {
-    state_->sink = sinks()(dtype, shape);
-  } else {
-    state_->sink = std::make_unique<MemorySink>(dtype, std::move(shape), state_->size);
-  }
+  std::unique_ptr<BlobSink> sink =
+      sinks() ? sinks()(dtype, shape) : std::make_unique<MemorySink>(dtype, std::move(shape), state_->size);
+  state_->writer.emplace(std::move(sink), header);
 }
 
 BlobWriter::~BlobWriter() = default;
@@ -173,8 +182,7 @@ void BlobWriter::write(const void* bytes, std::size_t size) {
     throw Error(ErrorKind::op, "it wrote more than the " + std::to_string(state_->size) + " bytes of a blob");
   }
   state_->written += size;
-  state_->hash.update(bytes, size);
-  state_->sink->write(bytes, size);
+  state_->writer->write(bytes, size);
 }
 
 Blob BlobWriter::finish() {
@@ -182,9 +190,7 @@ Blob BlobWriter::finish() {
     throw Error(ErrorKind::op, "it wrote " + std::to_string(state_->written) + " of the " +
                                    std::to_string(state_->size) + " bytes of a blob");
   }
-  Blob blob = state_->sink->finish();
-  blob.set_known_hash(state_->hash.finish());
-  return blob;
+  return state_->writer->finish();
 }
 
 void set_blob_sinks(BlobSinks all) {

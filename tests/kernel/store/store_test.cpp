@@ -62,6 +62,16 @@ TEST_CASE("Manifests survive their JSON") {
   CHECK_THROWS_AS(manifest_from_json(Json::array()), Error);
 }
 
+TEST_CASE("A value that need not outlast a power cut is stored the same, and can be made to") {
+  const ScratchFolder folder, other;
+  const auto store = Store::open(folder.path(), Store::Role::worker);
+  const Value value = large_value(5000, 4);
+  const Json quick = to_json(store->put(value, Durability::kill));
+  CHECK(to_json(store->put(value, Durability::power_cut)) == quick);
+  CHECK(to_json(Store::open(other.path(), Store::Role::worker)->put(value)) == quick);
+  CHECK(same(store->get(manifest_from_json(quick)), value));
+}
+
 TEST_CASE("Equal tensors share one file, and sparse ones are packed") {
   const ScratchFolder folder;
   auto store = Store::open(folder.path(), Store::Role::worker);
