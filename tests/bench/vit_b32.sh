@@ -2,27 +2,30 @@
 # A CLIP ViT-B/32 of full size, with random weights, through every compressor, evaluation and export: prints the seconds of
 # each op and the largest memory of all processes together (proportional set sizes, so that shared pages count once).
 #
-#     tests/bench/vit_b32.sh COLONNADE DIGITS [FOLDER]
+#     tests/bench/vit_b32.sh COLONNADE PICTURES [FOLDER]
 #
-# COLONNADE is the executable, DIGITS the file digits.csv.gz that bootstrap fetches. In FOLDER, that of
-# temporary files by default, lies the store of some gigabytes while it runs.
+# COLONNADE is the executable, PICTURES the folder of pictures that bootstrap fetches. In FOLDER, that
+# of temporary files by default, lies the store of some gigabytes while it runs.
 set -euo pipefail
 
 colonnade=$(realpath "$1")
-digits=$(realpath "$2")
+pictures=$(realpath "$2")
 folder=$(mktemp -d -p "${3:-${TMPDIR:-/tmp}}")
 mkdir -p "$folder/.colonnade" "$folder/study"
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 
-# Some sixty pictures to evaluate on: their number is not what is measured here.
-zcat "$digits" | sed -n 1,300p > digits.csv
+# Some tens of pictures to evaluate on: their number is not what is measured here.
+zcat "$pictures/digits.csv.gz" | sed -n 1,300p > digits.csv
+grep -m 150 fully-qualified "$pictures/emoji/emoji-test.txt" > emoji.txt
 
 cat > study/study.toml <<TOML
 threads = 2
 workers = 1
 seeds = [0]
 digits_file = "$folder/digits.csv"
+emoji = { font_file = "$pictures/emoji/NotoColorEmoji.ttf", names_file = "$folder/emoji.txt" }
+vqa_folder = "$pictures/easy-vqa"
 TOML
 
 cat > study/study.lua <<'LUA'
@@ -34,6 +37,11 @@ local function classes_of(pictures)
   return pictures:classes { tokenizer = tokenizer, length = 77, templates = { "the number {}." } }
 end
 local classes, others = classes_of(digits.test), classes_of(digits.valid)
+local emoji = col.emoji { font = col.setting "emoji.font_file", names = col.setting "emoji.names_file", size = 224 }
+local vqa = col.vqa { path = col.setting "vqa_folder", limit = 8, size = 224 }
+local captions = emoji.test:pairs { tokenizer = tokenizer, length = 77 }
+local depicted = emoji.test:pairs { tokenizer = tokenizer, length = 77, prefix = "A photo depicts " }
+local questions = vqa.test:questions { tokenizer = tokenizer, length = 77 }
 
 -- In the published sizes; what a tuned model differs by is a hundredth of the way to another random model.
 local function random(seed)
@@ -68,6 +76,9 @@ local function metrics(model, arm)
   if arm.point.delta then
     result.patch = model:rounded({ values = "fp16" }):patch({ values = "fp16" }).bytes
     result.hf = model:hf({}).bytes
+    result.retrieved = model:retrieval({ data = captions }).picture_r1
+    result.answered = model:answers({ data = questions }).accuracy
+    result.captioned = model:captions({ data = captions, scorer = base, scored = depicted }).score
   end
   return result
 end
