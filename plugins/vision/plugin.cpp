@@ -1,9 +1,12 @@
 // Measures of models of pictures and texts, on examples; any model that gives embeddings will do.
 #include <ATen/Functions.h>
 
+#include <algorithm>
+
 #include "colonnade/colonnade.h"
 #include "colonnade/error.h"
 #include "embed.h"
+#include "filter.h"
 #include "measures.h"
 
 namespace colonnade::vision {
@@ -115,6 +118,37 @@ Value clip_score(OpContext& context) {
   return value;
 }
 
+void require_same_pairs(const Examples& scored, const Examples& data) {
+  require_examples(scored, {"pixels", "ids"}, {}, "'pairs'");
+  if (scored.count() == data.count() && scored.rows.at("pixels").size(0) == data.rows.at("pixels").size(0)) return;
+  throw Error(ErrorKind::input, "'scored' has " + std::to_string(scored.count()) + " pairs and 'data' " +
+                                    std::to_string(data.count()) + "; they must be the same pairs for both models");
+}
+
+Value filter(OpContext& context) {
+  const Examples data = examples_from(context.input("data"));
+  require_examples(data, {"pixels", "ids"}, {}, "'pairs'");
+  const Examples scored = examples_from(context.input("scored"));
+  require_same_pairs(scored, data);
+  const Model scorer = Model::from_field(context.input("scorer"));
+  const std::vector<double> scores = to_vector(clip_scores(pair_cosines(scorer, scored, context)));
+  const auto above = context.param<double>("above");
+  const std::vector<std::int64_t> chosen = highest(scores, above, context.param<std::int64_t>("best"));
+  if (chosen.empty()) {
+    throw Error(ErrorKind::input, "no pair scores above " + std::to_string(above) + ": the highest of " +
+                                      std::to_string(scores.size()) + " scores is " +
+                                      std::to_string(*std::max_element(scores.begin(), scores.end())));
+  }
+  constexpr double kPercent = 100;
+  std::vector<double> kept(scores.size(), 0);
+  for (const std::int64_t example : chosen) kept[static_cast<std::size_t>(example)] = kPercent;
+  Value value;
+  value.fields["examples"] = to_field(subset(data, chosen));
+  value.fields["kept"] = to_field(mean_of(kept, "%", Better::higher));
+  value.fields["score"] = to_field(mean_of(scores, "", Better::higher));
+  return value;
+}
+
 /// For each picture the caption, of all the set's, that the model finds nearest: [pictures] numbers of examples.
 Tensor chosen_captions(const Model& model, const Examples& data, OpContext& context) {
   const Tensor pictures = picture_embeddings(model, data, kBatch, context);
@@ -134,12 +168,7 @@ Value captions(OpContext& context) {
   value.fields["own"] = to_field(mean_of(to_vector(own.to(at::kDouble) * kPercent), "%", Better::higher));
   const Model scorer = Model::from_field(context.input("scorer"));
   const Examples seen = examples_from(context.input("scored"));
-  require_examples(seen, {"pixels", "ids"}, {}, "'pairs'");
-  if (seen.count() != subject.data.count() || seen.rows.at("pixels").size(0) != chosen.numel()) {
-    throw Error(ErrorKind::input, "'scored' has " + std::to_string(seen.count()) + " pairs and 'data' " +
-                                      std::to_string(subject.data.count()) +
-                                      "; they must be the same pairs for both models");
-  }
+  require_same_pairs(seen, subject.data);
   const Tensor texts = by_example(text_embeddings(scorer, seen.rows.at("ids"), kBatch), seen, "ids");
   const Tensor cosines = (picture_embeddings(scorer, seen, kBatch, context) * texts.index_select(0, chosen)).sum(1);
   value.fields["score"] = to_field(mean_of(to_vector(clip_scores(cosines)), "", Better::higher));
@@ -212,8 +241,30 @@ void declare_scores(Registrar& registrar) {
       .run(captions);
 }
 
+void declare_filter(Registrar& registrar) {
+  registrar.op("filter")
+      .doc(
+          "Keeps the pairs that a frozen model scores highest: 2.5 max(cosine, 0) of picture and caption.\n"
+          "What Conceptual Captions are cleaned by before training. `scored` are the same pairs for the scorer: its "
+          "tokenizer, and the prefix \"A photo depicts \". Of equal scores the first are kept; pairs stay in their "
+          "order, and pictures without a caption go.")
+      .example("local clean = pairs:filter { scorer = other, scored = prefixed, above = 0.7 }")
+      .input("data", "examples", "pairs, from `pairs`")
+      .input("scorer", "model", "the frozen model that scores")
+      .input("scored", "examples", "the same pairs as the scorer reads them")
+      .param(real("above", "keep only pairs whose score is above this").fall_back(0.7))
+      .param(integer("best", "keep at most so many, those of the highest scores")
+                 .range(1, std::nullopt)
+                 .fall_back(500'000))
+      .output("examples", "examples", "the pairs that are kept")
+      .output("kept", "scalar", "share of the pairs that are kept")
+      .output("score", "scalar", "the mean score of all")
+      .run(filter);
+}
+
 void register_plugin(Registrar& registrar) {
   declare_matching(registrar);
+  declare_filter(registrar);
   declare_scores(registrar);
 }
 

@@ -2,8 +2,10 @@
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <functional>
 #include <set>
 
 #include "colonnade/error.h"
@@ -13,6 +15,7 @@
 #include "colonnade/tensor/examples.h"
 #include "colonnade/tensor/model.h"
 #include "plugins/vision/embed.h"
+#include "plugins/vision/filter.h"
 #include "plugins/vision/measures.h"
 #include "tests/support/plugins.h"
 
@@ -195,6 +198,49 @@ TEST_CASE("chosen captions are scored by another model") {
   CHECK(number(chosen, "score") >= number(own, "score") - 1e-6);
   CHECK(number(own, "score") > 1);
   CHECK(number(chosen, "own") > 20);
+}
+
+TEST_CASE("the highest scores are kept, of equal ones the first, in the order of the examples") {
+  const std::vector<double> scores = {0.9, 0.1, 0.8, 0.9, 0.7, 0.9};
+  CHECK(highest(scores, 0.7, 10) == std::vector<std::int64_t>{0, 2, 3, 5});
+  CHECK(highest(scores, 0.7, 2) == std::vector<std::int64_t>{0, 3});
+  CHECK(highest(scores, -1, 5) == std::vector<std::int64_t>{0, 2, 3, 4, 5});
+  CHECK(highest(scores, 0.9, 5).empty());
+}
+
+TEST_CASE("a subset takes the chosen examples' rows, and those of no other") {
+  Examples data;
+  data.rows["pixels"] = at::arange(5, at::kInt).reshape({5, 1});
+  data.rows["ids"] = at::arange(6, at::kInt).reshape({6, 1}) * 10;
+  data.index["pixels"] = at::tensor({4, 0, 0, 3, 1, 3}, at::TensorOptions().dtype(at::kInt));
+  const Examples some = subset(data, {0, 3, 5});
+  CHECK(some.count() == 3);
+  CHECK(some.rows.at("pixels").size(0) == 2);
+  const Batch before = data.batch({0, 3, 5}), after = some.batch({0, 1, 2});
+  CHECK(at::equal(before.at("pixels"), after.at("pixels")));
+  CHECK(at::equal(before.at("ids"), after.at("ids")));
+}
+
+TEST_CASE("filtering by a scorer raises the mean score, and refuses what is no more the same pairs") {
+  const auto filtered = [](const Field& scored, const Json& params) {
+    return run("vision/filter", params, {{"data", bench().pairs}, {"scorer", bench().trained}, {"scored", scored}});
+  };
+  const auto score = [](const Field& pairs) {
+    return scalar_from(
+        run("vision/clip_score", Json::object(), {{"scorer", bench().trained}, {"data", pairs}}).at("score"));
+  };
+  const Scalar all = score(bench().pairs);
+  const Value kept = filtered(bench().pairs, {{"above", -1.0}, {"best", 9}});
+  CHECK(number(kept, "kept") == 25);
+  CHECK(number(kept, "score") == all.value);
+  std::vector<double> sorted = all.per_example;
+  std::sort(sorted.begin(), sorted.end(), std::greater<>());
+  double best = 0;
+  for (int i = 0; i < 9; ++i) best += sorted[static_cast<std::size_t>(i)] / 9;
+  // Batches of other sizes may sum in another order.
+  CHECK(score(kept.at("examples")).value == Approx(best).epsilon(1e-5));
+  CHECK_THROWS_WITH(filtered(bench().pairs, {{"above", 2.5}}), Contains("no pair scores above 2.5"));
+  CHECK_THROWS_WITH(filtered(kept.at("examples"), Json::object()), Contains("9 pairs and 'data' 36"));
 }
 
 TEST_CASE("data of another kind is refused with the op that makes the right one") {
