@@ -244,7 +244,8 @@ void add_analyses(std::string& out, const StudyResults& results, bool measured) 
 
 }  // namespace
 
-std::string research_report(const StudyResults& results, const std::vector<DrawnFigure>& figures) {
+std::string research_report(const StudyResults& all, const std::vector<DrawnFigure>& figures) {
+  const StudyResults results = without_measured_cells(all);
   std::string out = "# " + escaped_markdown(results.study) + "\n\n";
   add_section(out, "What was asked", results.question);
   add_section(out, "Key findings", key_findings(results, false));
@@ -256,10 +257,11 @@ std::string research_report(const StudyResults& results, const std::vector<Drawn
   add_section(out, "Figures", all_skipped ? "Not drawn: plots were switched off.\n" : figure_section(figures, false));
   add_analyses(out, results, false);
   add_section(out, "Files", files_section(results, false));
-  if (has_measured(results)) {
-    add_section(out, "Measured on this machine",
-                "Times and memory of the machine that ran this study stand apart, as another run has others: "
-                "[MEASURED_REPORT.md](MEASURED_REPORT.md).\n");
+  if (has_measured(all)) {
+    add_section(
+        out, "Measured on this machine",
+        "Times and memory of the machine that ran this study, and what follows from them, stand apart, as another "
+        "run has others: [MEASURED_REPORT.md](MEASURED_REPORT.md).\n");
   }
   add_section(out, "What failed", failures(results));
   add_section(out, "Conditions", conditions_section(results));
@@ -276,7 +278,7 @@ std::string measured_report(const StudyResults& results, const std::vector<Drawn
       "[RESEARCH_REPORT.md](RESEARCH_REPORT.md).\n\n";
   add_section(out, "Key findings", key_findings(results, true));
   const auto metrics = scalar_metrics(results, true);
-  if (!metrics.empty()) add_section(out, "Arms", arms_tables(results, metrics));
+  if (!metrics.empty()) add_section(out, "Arms", arms_tables(measured_arms(results), metrics));
   if (!results.shared.measured.empty()) add_section(out, "Beside the arms", as_markdown(shared_table(results, true)));
   add_section(out, "Figures", figure_section(figures, true));
   add_analyses(out, results, true);

@@ -27,8 +27,9 @@ std::vector<DrawnFigure> figures_for_text(const StudyResults& results, FigureUse
 
 void put_texts(const StudyResults& results, const std::vector<DrawnFigure>& figures,
                std::map<std::string, std::string>& texts) {
-  texts["comprehensive_results.json"] = results_json(results);
-  texts["results.csv"] = valid_utf8(results_csv(results));
+  const StudyResults plain = without_measured_cells(results);
+  texts["comprehensive_results.json"] = results_json(plain);
+  texts["results.csv"] = valid_utf8(results_csv(plain));
   texts["RESEARCH_REPORT.md"] = valid_utf8(research_report(results, figures));
 }
 
@@ -54,12 +55,13 @@ std::string write_report(const StudyResults& results, const std::filesystem::pat
   const std::string measured_text = measured_report(results, figures);
   if (!measured_text.empty()) write_file_atomically(folder / "MEASURED_REPORT.md", valid_utf8(measured_text));
   const auto metrics = scalar_metrics(results, false);
-  std::string printed = as_text(arms_table(results, metrics), printed_width);
+  std::string printed = as_text(arms_table(without_measured_cells(results), metrics), printed_width);
   if (!metrics.empty()) printed += arms_table_note(results, metrics);
   if (!results.shared.scalars.empty()) printed += "\n" + as_text(shared_table(results, false), printed_width);
   const auto measured_metrics = scalar_metrics(results, true);
   if (!measured_metrics.empty())
-    printed += "\nmeasured on this machine\n" + as_text(arms_table(results, measured_metrics), printed_width);
+    printed +=
+        "\nmeasured on this machine\n" + as_text(arms_table(measured_arms(results), measured_metrics), printed_width);
   return printed;
 }
 

@@ -206,6 +206,30 @@ std::vector<std::string> scalar_metrics(const StudyResults& results, bool measur
   return {names.begin(), names.end()};
 }
 
+StudyResults without_measured_cells(const StudyResults& results) {
+  const auto plain = scalar_metrics(results, false);
+  std::set<std::string> plain_tables;
+  for (const TrialResult& trial : results.trials) {
+    for (const auto& [name, table] : trial.tables) plain_tables.insert(name);
+  }
+  StudyResults copy = results;
+  for (TrialResult& trial : copy.trials) {
+    for (const std::string& metric : plain) trial.measured.erase(metric);
+    for (const std::string& name : plain_tables) trial.measured_tables.erase(name);
+  }
+  return copy;
+}
+
+StudyResults measured_arms(const StudyResults& results) {
+  std::set<std::string> arms;
+  for (const TrialResult& trial : results.trials) {
+    if (!trial.measured.empty()) arms.insert(trial.arm);
+  }
+  StudyResults copy = results;
+  std::erase_if(copy.arm_order, [&](const std::string& arm) { return !arms.contains(arm); });
+  return copy;
+}
+
 ArmTrials::ArmTrials(const StudyResults& results) {
   for (const TrialResult& trial : results.trials) by_arm_[trial.arm].push_back(&trial);
 }

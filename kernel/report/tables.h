@@ -26,6 +26,12 @@ void drop_empty_columns(TextTable& table);   // those in which no row has a text
 // Names of the scalar metrics that some trial has, in a fixed order; of measured ops if `measured`.
 std::vector<std::string> scalar_metrics(const StudyResults& results, bool measured);
 
+// What only other machines' runs have too: a metric that is measured under some arms alone (what is realised by a timing,
+// say) lacks those arms' values; what is measured under all arms stays, for whoever asks for it.
+StudyResults without_measured_cells(const StudyResults& results);
+// The arms under which something is measured.
+StudyResults measured_arms(const StudyResults& results);
+
 // The trials of each arm, for whoever goes through all arms of a large study. The results must outlive it.
 class ArmTrials {
  public:

@@ -82,6 +82,12 @@ TEST_CASE("Numbers in JSON are those of the trials, not finite ones as text", "[
 TEST_CASE("What a machine measured changes only the measured files", "[report]") {
   const ReportFolder one, two;
   StudyResults results = small_results();
+  // One arm follows from a timing, the others do not.
+  for (TrialResult& trial : results.trials) {
+    if (trial.arm != results.arm_order[1]) continue;
+    trial.measured["nats"] = trial.scalars.at("nats");
+    trial.scalars.erase("nats");
+  }
   const bool draw = !gnuplot_missing();
   write_report(results, one.path(), draw);
   for (TrialResult& trial : results.trials) {
