@@ -60,7 +60,7 @@ void edit_site(Model& model, const SiteSpec& site, const EditPlan& plan, std::in
            {free.basis.size(1), shift.before.mean().item<double>(), shift.after.mean().item<double>(),
             wanted > 0 ? missing / wanted : 0.0, norm_on(made, preserved),
             at::linalg_svdvals(made)[0].item<double>() * std::sqrt(free.energy),
-            plan.held_out ? Json(norm_on(made, plan.held_out->at(site).gram)) : Json()});
+            plan.held_out ? Json(norm_on(made, plan.held_out->at(site).gram)) : Json(), shift.note});
 }
 
 Value edit(OpContext& context) {
@@ -81,7 +81,8 @@ Value edit(OpContext& context) {
                              {"unwritten", "real"},
                              {"drift", "real"},
                              {"drift_bound", "real"},
-                             {"held_out_drift", "real"}});
+                             {"held_out_drift", "real"},
+                             {"note", "text"}});
   for (std::size_t i = 0; i < names.size(); ++i) {
     edit_site(model, model.site(names[i]), plan, static_cast<std::int64_t>(names.size() - i), report);
     context.progress(static_cast<std::int64_t>(i + 1), static_cast<std::int64_t>(names.size()), "sites");
@@ -158,7 +159,8 @@ void declare_edit(Registrar& registrar) {
       .output("model", "model", "with the facts written")
       .output("report", "table",
               "for each site: dimensions of the null space, nats of the targets before and aimed at, share unwritten, "
-              "||dW K_0|| and its bound ||dW||_2 sqrt(sum of U_0's eigenvalues), ||dW K|| on the held-out inputs")
+              "||dW K_0|| and its bound ||dW||_2 sqrt(sum of U_0's eigenvalues), ||dW K|| on the held-out inputs, why "
+              "it does not help")
       .output("keys", "statistics", "K K^T of these facts and all before")
       .param(sites("sites", "where facts are written"))
       .param(real("ridge", "l, relative").above(0).fall_back(1e-3).searched(Search::log))

@@ -113,6 +113,7 @@ Shift find_shift(const Model& model, const std::string& site, const std::vector<
     copy.attach(site, adapter, false);
   }
   const Tensor unit = options.step_size * size / std::sqrt(static_cast<double>(shift.delta.size(1)));
+  bool moves = false;
   Tensor mean = at::zeros_like(shift.delta), square = at::zeros_like(shift.delta);
   for (std::int64_t step = 1; step <= options.steps; ++step) {
     at::AutoGradMode recording(true);
@@ -129,6 +130,7 @@ Shift find_shift(const Model& model, const std::string& site, const std::vector<
     at::NoGradGuard guard;
     const Tensor open = (target.detach() >= options.stop).unsqueeze(1);
     if (!open.any().item<bool>()) break;
+    moves = moves || gradient.any().item<bool>();
     mean = kBeta1 * mean + (1 - kBeta1) * gradient;
     square = kBeta2 * square + (1 - kBeta2) * gradient.square();
     const double bias1 = 1 - std::pow(kBeta1, static_cast<double>(step));
@@ -142,6 +144,14 @@ Shift find_shift(const Model& model, const std::string& site, const std::vector<
   adapter->delta = shift.delta = shift.delta.detach();
   adapter->positions = text.keys;
   shift.after = nats(copy, text);
+  if ((shift.before < options.stop).all().item<bool>()) {
+    shift.note = "known already";
+  } else if (!moves) {
+    // In the last layer nothing carries it from the subject's position to the answer's.
+    shift.note = "what the site gives at the subjects does not reach the targets; take a site of an earlier layer";
+  } else if (shift.after.mean().item<double>() >= shift.before.mean().item<double>()) {
+    shift.note = "nothing was found that makes the targets likelier";
+  }
   return shift;
 }
 

@@ -15,10 +15,11 @@ struct ShiftOptions {
 };
 
 struct Shift {
-  Tensor delta;   // [F, m]: what to add at the key's position
-  Tensor keys;    // [n, F] f64: what the site is given there
-  Tensor before;  // [F] nats of the target
-  Tensor after;   // ... with δ added
+  Tensor delta;      // [F, m]: what to add at the key's position
+  Tensor keys;       // [n, F] f64: what the site is given there
+  Tensor before;     // [F] nats of the target
+  Tensor after;      // ... with δ added
+  std::string note;  // why it does not help, "" where it does
 };
 
 /// δ by Adam on -log p(target) + divergence + decay. The model's adapters at the site have been folded.

@@ -20,9 +20,10 @@ Model thinned(const Model& model) {
 }
 
 Value compensate(const Model& model, const Model& before, const Statistics& keys, Json params,
-                 const std::optional<Statistics>& preserve = {}) {
+                 const std::optional<Statistics>& preserve = {}, const std::optional<Statistics>& held_out = {}) {
   small::Inputs inputs = {{"model", model.to_field()}, {"before", before.to_field()}, {"keys", to_field(keys)}};
   if (preserve) inputs.emplace_back("preserve", to_field(*preserve));
+  if (held_out) inputs.emplace_back("held_out", to_field(*held_out));
   return run("compensate", std::move(params), inputs);
 }
 
@@ -82,6 +83,38 @@ TEST_CASE("what is preserved moves within its bound, and half of alpha is half o
     CHECK(small::relative_error((effective_weight(b.weight(site)) - base) * 2,
                                 effective_weight(a.weight(site)) - base) < 1e-6);
   }
+}
+
+TEST_CASE("how far other inputs of the preserved kind move is told, and it is less than without their null space") {
+  const Model before = mamba(), thin = thinned(before);
+  const Statistics keys = statistics_of(before, chosen, 1), preserve = statistics_of(before, chosen, 2);
+  // Inputs that no model was given, to multiply by themselves.
+  Statistics held_out;
+  std::map<std::string, Tensor> inputs;
+  for (const auto& [name, site] : keys.sites) {
+    inputs[name] = keys_of(site.gram.size(0), 40, 3);
+    held_out.sites[name] = {gram_of(inputs[name]), 40};
+  }
+  const Json params = {{"rank", 6}, {"alpha", 1.0}, {"epsilon", 0.05}};
+  const Value value = compensate(thin, before, keys, params, preserve, held_out);
+  const Model mended = Model::from_field(value.at("model"));
+  for (std::size_t row = 0; row < table_from(value.at("report")).rows(); ++row) {
+    const std::string site = cell(value, "site", row);
+    const Tensor change = effective_weight(mended.weight(site)) - effective_weight(thin.weight(site));
+    CHECK(cell(value, "held_out_drift", row).get<double>() ==
+          Approx(at::matmul(change, inputs[site]).norm().item<double>()).epsilon(1e-9));
+  }
+  // Text of the preserved kind, which the null space was not made from.
+  const Statistics others = statistics_of(before, chosen, 3);
+  const auto moved = [&](const Value& result) {
+    double sum = 0;
+    const Table report = table_from(result.at("report"));
+    for (const Json& each : report.column("held_out_drift").cells) sum += each.get<double>();
+    return sum;
+  };
+  CHECK(moved(compensate(thin, before, keys, params, preserve, others)) <
+        0.5 * moved(compensate(thin, before, keys, params, {}, others)));
+  CHECK(cell(compensate(thin, before, keys, params, preserve), "held_out_drift").is_null());
 }
 
 TEST_CASE("where nothing was lost it is the identity, byte for byte, and says so") {

@@ -112,6 +112,18 @@ TEST_CASE("facts written are recalled, and what is preserved moves within its bo
   CHECK(on(others) < 3 * on(preserve));
 }
 
+TEST_CASE("an edit that cannot help says why") {
+  const Model model = mamba("f32", bytes);
+  const Statistics preserve = preserved(model);
+  // Keyed in the middle of the prompt, in the last layer: nothing carries it to the answer.
+  const Field distant = facts_table({{"the capital of Xyl is ", "Xyl", "Q", "R", "", "", ""}});
+  const Value value = edit(model, distant, preserve, Json::object());
+  CHECK(cell(value, "note").get<std::string>().find("does not reach") != std::string::npos);
+  CHECK(cell(value, "rank") == 0);
+  CHECK(value.at("model").content_hash() == model.to_field().content_hash());
+  CHECK(cell(edit(model, some_facts(), preserve, strong), "note") == "");
+}
+
 TEST_CASE("a mask's zeros stay, and facts are written over several sites by shares") {
   Model model = mamba("f64", bytes).mutable_copy();
   apply_mask(model.writable(site), normal({48, 96}, 3) > 0);
