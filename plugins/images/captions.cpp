@@ -79,6 +79,7 @@ void read_coco_split(const std::string& path, const fs::path& folder, const Prep
 Value read_coco(OpContext& context) {
   const Preprocessing preprocessing = Preprocessing::from_params(context);
   Splits splits(preprocessing);
+  splits.skips.lie_below(context.param<std::string>("pictures"));
   const char* const parameters[kSplits] = {"train", "valid", "test"};
   std::string source;
   for (int i = 0; i < kSplits; ++i) {
@@ -88,7 +89,7 @@ Value read_coco(OpContext& context) {
                     splits.skips);
   }
   if (source.empty()) throw Error(ErrorKind::usage, "none of train, valid and test names a file of captions");
-  return splits.finish(source);
+  return splits.finish(context, source);
 }
 
 /// A line of a caption file that may be kept.
@@ -101,8 +102,8 @@ struct Row {
 /// Reads line by line and keeps no more than `best` rows, those of the highest scores, in their order.
 class RowFilter {
  public:
-  RowFilter(std::string path, std::optional<double> above, std::size_t best, Skips& skips)
-      : path_(std::move(path)), above_(above), best_(best), skips_(skips) {}
+  RowFilter(std::string path, std::string split, std::optional<double> above, std::size_t best, Skips& skips)
+      : path_(std::move(path)), split_(std::move(split)), above_(above), best_(best), skips_(skips) {}
 
   std::vector<Row> rows() {
     std::ifstream stream(path_, std::ios::binary);
@@ -125,7 +126,7 @@ class RowFilter {
 
   void take(std::string& line, std::int64_t number) {
     if (line.ends_with('\r')) line.pop_back();
-    const std::string where = path_ + ", line " + std::to_string(number);
+    const std::string where = split_ + ", line " + std::to_string(number);
     const auto first = line.find('\t');
     const auto second = first == std::string::npos ? first : line.find('\t', first + 1);
     if (first == std::string::npos || first == 0 || first + 1 == std::min(second, line.size())) {
@@ -159,7 +160,7 @@ class RowFilter {
     ++filtered_;
   }
 
-  std::string path_;
+  std::string path_, split_;
   std::optional<double> above_;
   std::size_t best_;
   Skips& skips_;
@@ -174,12 +175,13 @@ Value read_conceptual(OpContext& context) {
   if (context.has_param("above")) above = context.param<double>("above");
   const auto best = static_cast<std::size_t>(context.param<std::int64_t>("best"));
   const fs::path folder = context.param<std::string>("pictures");
+  splits.skips.lie_below(folder.string());
   std::int64_t filtered = 0;
   std::string source;
   for (int i = 0; i < kSplits; ++i) {
     if (!context.has_param(kSplitNames[i])) continue;
     source = context.param<std::string>(kSplitNames[i]);
-    RowFilter filter(source, above, best, splits.skips);
+    RowFilter filter(source, kSplitNames[i], above, best, splits.skips);
     Collection& to = splits.parts[static_cast<size_t>(i)];
     for (Row& row : filter.rows()) {
       if (const auto number = add_file((folder / row.file).string(), preprocessing, to, splits.skips))
@@ -188,7 +190,7 @@ Value read_conceptual(OpContext& context) {
     filtered += filter.filtered();
   }
   if (source.empty()) throw Error(ErrorKind::usage, "none of train, valid and test names a file of captions");
-  Value value = splits.finish(source);
+  Value value = splits.finish(context, source);
   value.fields.at("info").document["filtered"] = filtered;
   return value;
 }
@@ -234,6 +236,7 @@ Value read_questions(OpContext& context) {
   const Preprocessing preprocessing = Preprocessing::from_params(context);
   const fs::path folder = context.param<std::string>("path");
   Splits splits(preprocessing);
+  splits.skips.lie_below(folder.string());
   std::istringstream lines(read_file((folder / "answers.txt").string()));
   std::string answer;
   while (std::getline(lines, answer)) {
@@ -247,7 +250,7 @@ Value read_questions(OpContext& context) {
                            splits.parts[i], i == 0 ? held_out : nullptr);
     }
   }
-  return splits.finish(folder.string());
+  return splits.finish(context, folder.string());
 }
 
 void declare_files(OpDeclaration& op, const char* what) {

@@ -56,6 +56,7 @@ Value read_folder(OpContext& context) {
   const fs::path folder = context.param<std::string>("path");
   const std::pair<const char*, int> names[] = {{"train", 0}, {"val", 1}, {"valid", 1}, {"validation", 1}, {"test", 2}};
   Splits splits(preprocessing);
+  splits.skips.lie_below(folder.string());
   bool published = false;
   for (const auto& [name, split] : names) {
     if (!fs::is_directory(folder / name)) continue;
@@ -67,7 +68,7 @@ Value read_folder(OpContext& context) {
     throw Error(ErrorKind::input,
                 folder.string() + ": has no folders of classes, nor train, val and test with such folders");
   }
-  return splits.finish(folder.string());
+  return splits.finish(context, folder.string());
 }
 
 constexpr std::int64_t kCifarSide = 32;
@@ -112,6 +113,7 @@ Value read_cifar(OpContext& context) {
                     "versions of CIFAR-10 and CIFAR-100 have");
   }
   Splits splits(preprocessing);
+  splits.skips.lie_below(folder.string());
   std::istringstream lines(read_file(names.string()));
   std::string name;
   while (std::getline(lines, name)) {
@@ -128,7 +130,7 @@ Value read_cifar(OpContext& context) {
     read_cifar_file(folder / "train.bin", labels, splits, nullptr);
   }
   read_cifar_file(folder / (ten ? "test_batch.bin" : "test.bin"), labels, splits, &splits.parts[2]);
-  return splits.finish(folder.string());
+  return splits.finish(context, folder.string());
 }
 
 constexpr std::int64_t kDigitSide = 8;
@@ -172,7 +174,7 @@ Value read_digits(OpContext& context) {
     to.add(digit->first);
     to.label(digit->second);
   }
-  return splits.finish(path);
+  return splits.finish(context, path);
 }
 
 }  // namespace

@@ -73,7 +73,12 @@ void declare_preprocessing(OpDeclaration& op, std::int64_t size, const char* bac
                  .fall_back(Json::array({0.26862954, 0.26130258, 0.27577711})));
 }
 
-void Skips::add(const std::string& what, const std::string& why) {
+void Skips::lie_below(const std::string& folder) {
+  folder_ = folder.ends_with('/') ? folder : folder + "/";
+}
+
+void Skips::add(const std::string& path, const std::string& why) {
+  const std::string what = !folder_.empty() && path.starts_with(folder_) ? path.substr(folder_.size()) : path;
   ++count_;
   ++reasons_[why];
   if (named_.size() < kMostNamed) named_.push_back(what + ": " + why);
@@ -121,7 +126,7 @@ Collection& Splits::by_position(std::int64_t position) {
   return parts[place < kFirstHeldOut ? 0 : place == kValidation ? 1 : 2];
 }
 
-Value Splits::finish(const std::string& source) {
+Value Splits::finish(OpContext& context, const std::string& source) {
   Value value;
   Json info = {{"skipped", skips.to_json()}};
   std::int64_t pictures = 0;
@@ -135,6 +140,10 @@ Value Splits::finish(const std::string& source) {
     throw Error(ErrorKind::input, source + ": no picture could be used; " + std::to_string(skips.count()) +
                                       " were skipped" +
                                       (first.empty() ? "" : ", the first: " + first[0].get<std::string>()));
+  }
+  if (skips.count() > 0) {
+    context.log(source + ": " + std::to_string(skips.count()) +
+                " skipped, the first: " + skips.to_json().at("first")[0].get<std::string>());
   }
   value.fields["info"] = record_field(std::move(info));
   return value;

@@ -31,6 +31,8 @@ void declare_preprocessing(OpDeclaration& op, std::int64_t size, const char* bac
 /// What could not be used, counted and, up to a number, named.
 class Skips {
  public:
+  /// Files below it are named from there: where a data set lies is no part of what it is.
+  void lie_below(const std::string& folder);
   void add(const std::string& what, const std::string& why);
   std::int64_t count() const { return count_; }
   Json to_json() const;
@@ -39,6 +41,7 @@ class Skips {
   std::int64_t count_ = 0;
   std::map<std::string, std::int64_t> reasons_;
   std::vector<std::string> named_;
+  std::string folder_;
 };
 
 /// One split while it is gathered.
@@ -77,7 +80,7 @@ struct Splits {
   /// For sets that are not published in splits: of ten neighbours one is for validation and two for test.
   Collection& by_position(std::int64_t position);
   /// A value with the fields train, valid, test and info. Throws Error(input) if all splits are empty.
-  Value finish(const std::string& source);
+  Value finish(OpContext& context, const std::string& source);
 };
 
 /// The whole file. Throws Error(input).

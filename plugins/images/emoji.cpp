@@ -73,7 +73,7 @@ Value read_emoji(OpContext& context) {
     throw Error(ErrorKind::input,
                 names_path + ": has no line of a fully-qualified emoji, as Unicode's emoji-test.txt has");
   }
-  return splits.finish(font_path);
+  return splits.finish(context, font_path);
 }
 
 }  // namespace

@@ -53,7 +53,13 @@ Value run(const std::string& op, const Json& params) {
   RunRequest request;
   request.op = "images/" + op;
   request.params = params;
-  return run_op(request);
+  const Value value = run_op(request);
+  // The same data elsewhere has to give the same value.
+  if (params.contains("path") || params.contains("pictures")) {
+    const std::string place = params.value("pictures", params.value("path", std::string()));
+    CHECK(value.at("info").document.dump().find(place) == std::string::npos);
+  }
+  return value;
 }
 
 std::string message_of(const std::string& op, const Json& params) {
