@@ -19,9 +19,8 @@ struct WindowGroup {
   std::int64_t scored = 0;
 };
 
-// The windows of a text of `count` tokens behind its first, in order.
-std::vector<WindowGroup> group_windows(std::int64_t count, const Windows& windows) {
-  std::vector<WindowGroup> groups;
+// The windows of the tokens from `first` on, `count` of them behind its first, in order.
+void add_windows(std::int64_t first, std::int64_t count, const Windows& windows, std::vector<WindowGroup>& groups) {
   std::int64_t done = 0;
   for (std::int64_t start = 0; done < count; start += windows.stride) {
     const std::int64_t end = std::min(start + windows.length, count);
@@ -29,8 +28,17 @@ std::vector<WindowGroup> group_windows(std::int64_t count, const Windows& window
     const bool alike = !groups.empty() && groups.back().length == length && groups.back().scored == scored &&
                        std::ssize(groups.back().starts) < windows.batch;
     if (!alike) groups.push_back({{}, length, scored});
-    groups.back().starts.push_back(start);
+    groups.back().starts.push_back(first + start);
     done = end;
+  }
+}
+
+std::vector<WindowGroup> group_windows(const Tokens& tokens, const Windows& windows) {
+  std::vector<WindowGroup> groups;
+  if (tokens.documents.empty()) add_windows(0, tokens.count() - 1, windows, groups);
+  for (std::size_t i = 0; i < tokens.documents.size(); ++i) {
+    const std::int64_t end = i + 1 < tokens.documents.size() ? tokens.documents[i + 1] : tokens.count();
+    add_windows(tokens.documents[i], end - tokens.documents[i] - 1, windows, groups);
   }
   return groups;
 }
@@ -89,9 +97,10 @@ TextScore score_text(const Model& model, const Tokens& tokens, const Windows& wi
                      const std::function<void(std::int64_t done, std::int64_t total)>& progress) {
   at::NoGradGuard guard;
   TextScore score;
-  const std::int64_t count = tokens.count() - 1;
-  std::int64_t done = 0;
-  for (const WindowGroup& group : group_windows(count, windows)) {
+  const std::vector<WindowGroup> groups = group_windows(tokens, windows);
+  std::int64_t count = 0, done = 0;
+  for (const WindowGroup& group : groups) count += group.scored * std::ssize(group.starts);
+  for (const WindowGroup& group : groups) {
     score_group(model, tokens, group, score);
     done += group.scored * std::ssize(group.starts);
     progress(done, count);

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -12,6 +13,7 @@ namespace {
 Tokens first_tokens(Tokens tokens, std::int64_t count) {
   if (tokens.count() <= count) return tokens;
   tokens.ids = Blob::share(tokens.ids.dtype(), {count}, tokens.ids.data(), tokens.ids.owner());
+  std::erase_if(tokens.documents, [&](std::int64_t start) { return start >= count; });
   return tokens;
 }
 
@@ -42,8 +44,10 @@ Value perplexity(OpContext& context) {
   Tokens tokens = tokens_from(context.input("data"));
   // What the text has of bytes and words for one of its tokens, also where only its beginning is scored.
   const double all = static_cast<double>(tokens.count());
+  const std::int64_t words = tokens.words + (context.param<bool>("line_ends") ? tokens.lines : 0);
   const double bytes_a_token = static_cast<double>(tokens.bytes) / all,
-               words_a_token = static_cast<double>(tokens.words) / all;
+               words_a_token = static_cast<double>(words) / all;
+  const Json counts = {{"bytes", tokens.bytes}, {"words", words}, {"tokens", tokens.count()}};
   if (context.has_param("max_tokens"))
     tokens = first_tokens(std::move(tokens), context.param<std::int64_t>("max_tokens") + 1);
   if (tokens.count() < 2)
@@ -52,6 +56,7 @@ Value perplexity(OpContext& context) {
     context.progress(done, total, "tokens");
   });
   const std::int64_t scored = score.nats.scored();
+  if (scored == 0) throw Error(ErrorKind::input, "no document of the input 'data' has two tokens to score one of");
   const auto count = static_cast<double>(scored);
   Scalar nats{score.nats.mean(), scored, score.nats.error(), "nats", Better::lower, score.nats.per_window()};
   Scalar accuracy{score.hits.mean(), scored, score.hits.error(), "", Better::higher, score.hits.per_window()};
@@ -63,6 +68,11 @@ Value perplexity(OpContext& context) {
   result.fields["accuracy"] = to_field(accuracy);
   result.fields["bits_per_byte"] = to_field(bits);
   result.fields["word_perplexity"] = to_field(perplexity_of(score.nats, count * words_a_token));
+  Json record = counts;
+  record["documents"] = std::max<std::int64_t>(1, std::ssize(tokens.documents));
+  record["windows"] = score.nats.sums.size();
+  record["scored"] = scored;
+  result.fields["counts"] = record_field(std::move(record));
   return result;
 }
 
@@ -79,7 +89,9 @@ void register_plugin(Registrar& registrar) {
           "the "
           "likeliest. Measures that do not depend on the vocabulary: bits_per_byte, and word_perplexity = exp of the "
           "nats "
-          "that fall to a word, words being what white space separates in the text itself. Where `max_tokens` cuts the "
+          "that fall to a word, words being what white space separates in the text itself, and line ends too with "
+          "`line_ends`. Windows stay within a document where the text is made of several, and each document's first "
+          "token is not scored. Where `max_tokens` cuts the "
           "text, bytes and words a token are the whole text's. Standard errors come from the spread of the windows; "
           "per_example holds the windows' sums over their mean size, so that comparisons can pair them.")
       .example("local quality = model:perplexity { data = text.test }")
@@ -90,6 +102,11 @@ void register_plugin(Registrar& registrar) {
       .output("accuracy", "scalar", "share of tokens that were the likeliest")
       .output("bits_per_byte", "scalar", "bits that fall to a byte of the text")
       .output("word_perplexity", "scalar", "exp of the nats that fall to a word of the text")
+      .output("counts", "record",
+              "bytes, words and tokens of the whole text; documents, windows and tokens that were scored")
+      .param(boolean("line_ends",
+                     "count line ends as words, as published word-level figures of WikiText do; PG-19's do not")
+                 .fall_back(false))
       .param(integer("length", "tokens in a window").range(1, std::nullopt).fall_back(256))
       .param(integer("stride", "tokens from a window's start to the next; absent: `length`")
                  .range(1, std::nullopt)

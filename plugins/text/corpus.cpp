@@ -2,9 +2,8 @@
 
 #include <algorithm>
 #include <cctype>
-#include <fstream>
-#include <iterator>
-#include <system_error>
+#include <map>
+#include <set>
 
 #include "colonnade/error.h"
 
@@ -17,24 +16,6 @@ namespace fs = std::filesystem;
 constexpr double train_share = 0.90, valid_share = 0.05;
 
 enum class Split { none, train, valid, test };
-
-// "folder/" ends in an empty name.
-std::string name_of(const fs::path& path) {
-  return (path.has_filename() ? path : path.parent_path()).filename().string();
-}
-
-std::string read_file(const fs::path& file) {
-  std::error_code failure;
-  const auto size = fs::file_size(file, failure);
-  std::ifstream in(file, std::ios::binary);
-  std::string bytes(failure ? 0 : static_cast<std::size_t>(size), '\0');
-  in.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-  if (failure || !in.is_open() || in.gcount() != static_cast<std::streamsize>(bytes.size())) {
-    throw Error(ErrorKind::input,
-                "text: '" + name_of(file) + "' cannot be read" + (failure ? ": " + failure.message() : ""));
-  }
-  return bytes;
-}
 
 // The split that a file's name speaks of, as one of its words: "wiki.train.tokens", "valid.txt".
 Split split_of(const fs::path& file) {
@@ -52,23 +33,22 @@ Split split_of(const fs::path& file) {
   return Split::none;
 }
 
-// The end of the line that holds `position`, so that cuts never go through a line.
-std::size_t line_end(const std::string& text, std::size_t position) {
-  if (position == 0 || position >= text.size()) return std::min(position, text.size());
-  const auto newline = text.find('\n', position - 1);
-  return newline == std::string::npos ? text.size() : newline + 1;
+std::uint64_t share_of(const Piece& piece, double share) {
+  return line_end(piece, static_cast<std::uint64_t>(static_cast<double>(piece.size()) * share));
 }
 
-std::size_t share_of(const std::string& text, double share) {
-  return line_end(text, static_cast<std::size_t>(static_cast<double>(text.size()) * share));
+void append_by_position(Corpus& corpus, const Piece& file) {
+  const std::uint64_t first = file.begin + share_of(file, train_share);
+  const std::uint64_t second = file.begin + share_of(file, train_share + valid_share);
+  corpus.train.push_back({file.file, file.begin, first});
+  corpus.valid.push_back({file.file, first, second});
+  corpus.test.push_back({file.file, second, file.end});
 }
 
-void append_by_position(Corpus& corpus, const std::string& text) {
-  const std::size_t first = share_of(text, train_share);
-  const std::size_t second = share_of(text, train_share + valid_share);
-  corpus.train += text.substr(0, first);
-  corpus.valid += text.substr(first, second - first);
-  corpus.test += text.substr(second);
+std::uint64_t size_of(const std::vector<Piece>& pieces) {
+  std::uint64_t size = 0;
+  for (const Piece& piece : pieces) size += piece.size();
+  return size;
 }
 
 void check_domain(std::optional<std::int64_t> domain, std::int64_t count, const std::string& what) {
@@ -77,57 +57,112 @@ void check_domain(std::optional<std::int64_t> domain, std::int64_t count, const 
                                     std::to_string(count) + (count == 1 ? " domain" : " domains"));
 }
 
-void take_range(std::string& text, std::int64_t domain, std::int64_t domains) {
-  const double share = 1.0 / static_cast<double>(domains);
-  const std::size_t begin = share_of(text, share * static_cast<double>(domain - 1));
-  const std::size_t end = domain == domains ? text.size() : share_of(text, share * static_cast<double>(domain));
-  text = text.substr(begin, end - begin);
+// What of the pieces lies in front of a share of their bytes, cut at a line end; the rest is left in them.
+std::vector<Piece> take_front(std::vector<Piece>& pieces, std::uint64_t position) {
+  std::vector<Piece> front;
+  while (!pieces.empty() && position >= pieces.front().size()) {
+    position -= pieces.front().size();
+    front.push_back(pieces.front());
+    pieces.erase(pieces.begin());
+  }
+  if (pieces.empty() || position == 0) return front;
+  const std::uint64_t cut = pieces.front().begin + line_end(pieces.front(), position);
+  front.push_back({pieces.front().file, pieces.front().begin, cut});
+  pieces.front().begin = cut;
+  if (pieces.front().size() == 0) pieces.erase(pieces.begin());
+  return front;
 }
 
-std::vector<fs::path> files_in(const fs::path& folder) {
-  std::vector<fs::path> files;
+void take_range(std::vector<Piece>& pieces, std::int64_t domain, std::int64_t domains) {
+  const std::uint64_t size = size_of(pieces);
+  const double share = 1.0 / static_cast<double>(domains);
+  const auto up_to = [&](std::int64_t number) {
+    std::vector<Piece> rest = pieces;
+    const double position = static_cast<double>(size) * (share * static_cast<double>(number));
+    return number == domains ? size : size_of(take_front(rest, static_cast<std::uint64_t>(position)));
+  };
+  const std::uint64_t begin = up_to(domain - 1), end = up_to(domain);
+  take_front(pieces, begin);
+  pieces = take_front(pieces, end - begin);
+}
+
+// Files, or folders, in order of name.
+std::vector<fs::path> entries_of(const fs::path& folder, bool folders) {
+  std::vector<fs::path> entries;
   for (const auto& entry : fs::directory_iterator(folder)) {
-    if (entry.is_regular_file() && !entry.path().filename().string().starts_with('.')) files.push_back(entry.path());
+    const bool wanted = folders ? entry.is_directory() : entry.is_regular_file();
+    if (wanted && !entry.path().filename().string().starts_with('.')) entries.push_back(entry.path());
   }
-  std::sort(files.begin(), files.end());
-  return files;
+  std::sort(entries.begin(), entries.end());
+  return entries;
+}
+
+bool names_a_split(const std::vector<fs::path>& paths) {
+  return std::any_of(paths.begin(), paths.end(), [](const fs::path& path) { return split_of(path) != Split::none; });
+}
+
+void put_splits(Corpus& corpus, std::map<Split, std::vector<Piece>>& found, const fs::path& folder,
+                const std::string& seen) {
+  for (const auto& [split, name] :
+       {std::pair{Split::train, "training"}, {Split::valid, "validation"}, {Split::test, "test"}}) {
+    if (found.contains(split)) continue;
+    throw Error(ErrorKind::input, "text: '" + name_of(folder) + "' has " + seen + " but no " + name +
+                                      " split; a file with the word train, valid or test in its name is one, or a "
+                                      "folder of .txt files");
+  }
+  corpus.train = std::move(found[Split::train]);
+  corpus.valid = std::move(found[Split::valid]);
+  corpus.test = std::move(found[Split::test]);
 }
 
 Corpus read_published(const fs::path& folder, const std::vector<fs::path>& files) {
   Corpus corpus;
-  std::map<Split, std::string> found;
-  std::map<Split, int> count;
+  std::map<Split, std::vector<Piece>> found;
   std::string seen;
   for (const fs::path& file : files) {
     const Split split = split_of(file);
     if (split == Split::none) continue;
     seen += (seen.empty() ? "" : ", ") + file.filename().string();
-    if (++count[split] > 1) {
+    if (found.contains(split)) {
       throw Error(ErrorKind::input, "text: '" + name_of(folder) + "' has two files for one split: " + seen);
     }
-    found[split] = read_file(file);
+    found[split] = {whole_file(file)};
     corpus.files.push_back(file.filename().string());
   }
-  for (const auto& [split, name] :
-       {std::pair{Split::train, "training"}, {Split::valid, "validation"}, {Split::test, "test"}}) {
-    if (!found.contains(split)) {
-      throw Error(ErrorKind::input, "text: '" + name_of(folder) + "' has " + seen + " but no " + name +
-                                        " split; a file with the word train, valid or test in its name is one");
+  put_splits(corpus, found, folder, seen);
+  return corpus;
+}
+
+// Subfolders of documents, as books are published.
+Corpus read_documents(const fs::path& folder, const std::vector<fs::path>& subfolders) {
+  Corpus corpus;
+  corpus.documents = true;
+  std::map<Split, std::vector<Piece>> found;
+  std::set<Split> met;
+  std::string seen;
+  for (const fs::path& subfolder : subfolders) {
+    const Split split = split_of(subfolder);
+    if (split == Split::none) continue;
+    seen += (seen.empty() ? "" : ", ") + name_of(subfolder) + "/";
+    if (!met.insert(split).second) {
+      throw Error(ErrorKind::input, "text: '" + name_of(folder) + "' has two folders for one split: " + seen);
+    }
+    for (const fs::path& file : entries_of(subfolder, false)) {
+      if (file.extension() != ".txt") continue;
+      const Piece document = whole_file(file);
+      if (document.size() > 0) found[split].push_back(document);
+      corpus.files.push_back(name_of(subfolder) + "/" + name_of(file));
     }
   }
-  corpus.train = std::move(found[Split::train]);
-  corpus.valid = std::move(found[Split::valid]);
-  corpus.test = std::move(found[Split::test]);
+  put_splits(corpus, found, folder, seen);
   return corpus;
 }
 
 Corpus read_folder(const fs::path& folder, std::optional<std::int64_t> domain, std::int64_t domains) {
-  const auto files = files_in(folder);
-  const bool published =
-      std::any_of(files.begin(), files.end(), [](const fs::path& file) { return split_of(file) != Split::none; });
-  if (published) {
+  const auto files = entries_of(folder, false), subfolders = entries_of(folder, true);
+  if (const bool single = names_a_split(files); single || names_a_split(subfolders)) {
     check_domain(domain, domains, "the training split");
-    Corpus corpus = read_published(folder, files);
+    Corpus corpus = single ? read_published(folder, files) : read_documents(folder, subfolders);
     if (domain) take_range(corpus.train, *domain, domains);
     return corpus;
   }
@@ -143,7 +178,7 @@ Corpus read_folder(const fs::path& folder, std::optional<std::int64_t> domain, s
   if (domain) texts = {texts[static_cast<std::size_t>(*domain - 1)]};
   Corpus corpus;
   for (const fs::path& file : texts) {
-    append_by_position(corpus, read_file(file));
+    append_by_position(corpus, whole_file(file));
     corpus.files.push_back(file.filename().string());
   }
   return corpus;
@@ -152,7 +187,7 @@ Corpus read_folder(const fs::path& folder, std::optional<std::int64_t> domain, s
 Corpus read_single(const fs::path& file, std::optional<std::int64_t> domain, std::int64_t domains) {
   check_domain(domain, domains, "the training split");
   Corpus corpus;
-  append_by_position(corpus, read_file(file));
+  append_by_position(corpus, whole_file(file));
   if (domain) take_range(corpus.train, *domain, domains);
   corpus.files.push_back(file.filename().string());
   return corpus;
@@ -164,7 +199,7 @@ Corpus read_corpus(const fs::path& path, std::optional<std::int64_t> domain, std
   Corpus corpus = fs::is_directory(path) ? read_folder(path, domain, domains) : read_single(path, domain, domains);
   for (const auto& [text, name] :
        {std::pair{&corpus.train, "training"}, {&corpus.valid, "validation"}, {&corpus.test, "test"}}) {
-    if (text->empty()) {
+    if (size_of(*text) == 0) {
       throw Error(ErrorKind::input, "text: the " + std::string(name) + " split of '" + name_of(path) +
                                         "' is empty; cuts are made at line ends, so every split needs a line");
     }

@@ -1,4 +1,3 @@
-#include <cctype>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -7,6 +6,7 @@
 #include "colonnade/error.h"
 #include "colonnade/tokenizer.h"
 #include "corpus.h"
+#include "cut.h"
 
 namespace colonnade {
 
@@ -18,24 +18,15 @@ constexpr const char* definition =
     "`domain = n` is "
     "then the n-th of `domains` equal ranges of the training split, cut at line ends, beside the whole validation and "
     "test "
-    "split. In any other folder every .txt file is a domain, in order of name, split 90/5/5 by position at line ends; "
+    "split. Subfolders of such names are read the same way, each .txt file in them a document of its own, as PG-19's "
+    "books are. In any other folder every .txt file is a domain, in order of name, split 90/5/5 by position at line "
+    "ends; "
     "without "
     "`domain` all files follow one another. A single file is split by position. A missing or empty split is an error. "
     "The vocabulary \"bytes\" has the 256 byte values as its tokens, \"byte_pairs\" those of a Hugging Face "
     "tokenizer.json "
     "of GPT-2's or GPT-NeoX's kind (the published Mamba models' among them): each split is encoded as one text, to the "
     "reference's ids, with no token added at its ends.";
-
-std::int64_t count_words(const std::string& text) {
-  std::int64_t words = 0;
-  bool inside = false;
-  for (const char c : text) {
-    const bool letter = std::isspace(static_cast<unsigned char>(c)) == 0;
-    words += letter && !inside;
-    inside = letter;
-  }
-  return words;
-}
 
 std::string read_file(const std::string& path) {
   std::ifstream stream(path, std::ios::binary);
@@ -57,21 +48,11 @@ Tokenizer chosen_tokenizer(const OpContext& context) {
   return Tokenizer(read_file(path), path);
 }
 
-Field tokens_of(const std::string& text, const Tokenizer& tokenizer, const std::string& split,
+Field tokens_of(const std::vector<Piece>& pieces, bool documents, const Tokenizer& tokenizer, const std::string& split,
                 const std::string& domain) {
-  Tokens tokens;
-  if (tokenizer.is_bytes()) {
-    tokens.ids = Blob::copy(DType::u8, {static_cast<std::int64_t>(text.size())}, text.data());
-  } else {
-    const std::vector<std::int32_t> ids = tokenizer.encode(text);
-    tokens.ids = Blob::copy(DType::i32, {std::ssize(ids)}, ids.data());
-    tokens.vocabulary = "byte_pairs";
-    tokens.vocabulary_size = tokenizer.size();
-  }
+  Tokens tokens = cut_into_tokens(pieces, documents, tokenizer);
   tokens.split = split;
   tokens.domain = domain;
-  tokens.bytes = static_cast<std::int64_t>(text.size());
-  tokens.words = count_words(text);
   return to_field(tokens);
 }
 
@@ -82,14 +63,15 @@ Value read_text(OpContext& context) {
   const std::string name = domain ? std::to_string(*domain) : "";
   const Tokenizer tokenizer = chosen_tokenizer(context);
   Value value;
-  value.fields["train"] = tokens_of(corpus.train, tokenizer, "train", name);
-  value.fields["valid"] = tokens_of(corpus.valid, tokenizer, "valid", name);
-  value.fields["test"] = tokens_of(corpus.test, tokenizer, "test", name);
+  value.fields["train"] = tokens_of(corpus.train, corpus.documents, tokenizer, "train", name);
+  value.fields["valid"] = tokens_of(corpus.valid, corpus.documents, tokenizer, "valid", name);
+  value.fields["test"] = tokens_of(corpus.test, corpus.documents, tokenizer, "test", name);
   value.fields["tokenizer"] = to_field(tokenizer);
-  value.fields["info"] = record_field({{"files", corpus.files},
-                                       {"train_bytes", corpus.train.size()},
-                                       {"valid_bytes", corpus.valid.size()},
-                                       {"test_bytes", corpus.test.size()}});
+  Json info = {{"files", corpus.files}};
+  for (const char* split : {"train", "valid", "test"}) {
+    info[std::string(split) + "_bytes"] = value.at(split).document.at("bytes");
+  }
+  value.fields["info"] = record_field(std::move(info));
   return value;
 }
 

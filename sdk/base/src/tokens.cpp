@@ -1,6 +1,7 @@
 #include "colonnade/tokens.h"
 
 #include <algorithm>
+#include <functional>
 
 #include "colonnade/error.h"
 
@@ -8,6 +9,8 @@ namespace colonnade {
 namespace {
 
 constexpr const char* kIds = "ids";
+constexpr const char* kDocuments = "documents";
+constexpr const char* kLines = "lines";
 
 void require_id_dtype(DType dtype) {
   if (dtype == DType::u8 || dtype == DType::i32) return;
@@ -40,6 +43,15 @@ void require_in_vocabulary(const Tokens& tokens) {
                                     "'; allowed: 0 to " + std::to_string(tokens.vocabulary_size - 1));
 }
 
+void check_documents(const Tokens& tokens) {
+  const std::vector<std::int64_t>& starts = tokens.documents;
+  if (starts.empty()) return;
+  const bool rising = std::adjacent_find(starts.begin(), starts.end(), std::greater_equal<>()) == starts.end();
+  if (rising && starts.front() == 0 && starts.back() < tokens.count()) return;
+  throw Error(ErrorKind::input,
+              "tokens: the documents begin at no rising positions from 0 to " + std::to_string(tokens.count() - 1));
+}
+
 void check(const Tokens& tokens) {
   constexpr std::int64_t kByteIds = 256;
   require_id_dtype(tokens.ids.dtype());
@@ -49,6 +61,7 @@ void check(const Tokens& tokens) {
     throw Error(ErrorKind::input, "tokens: vocabulary_size = " + std::to_string(tokens.vocabulary_size) +
                                       "; allowed: an integer of at least 1");
   }
+  check_documents(tokens);
   if (tokens.ids.dtype() == DType::i32) return require_in_vocabulary<std::int32_t>(tokens);
   if (tokens.vocabulary_size < kByteIds) require_in_vocabulary<std::uint8_t>(tokens);
 }
@@ -71,7 +84,9 @@ Field to_field(const Tokens& tokens) {
   field.document = {{"vocabulary", tokens.vocabulary}, {"vocabulary_size", tokens.vocabulary_size},
                     {"split", tokens.split},           {"domain", tokens.domain},
                     {"bytes", tokens.bytes},           {"words", tokens.words}};
+  if (tokens.lines > 0) field.document[kLines] = tokens.lines;
   field.tensors.emplace(kIds, tokens.ids);
+  if (!tokens.documents.empty()) field.tensors.emplace(kDocuments, Blob::of(DType::i64, tokens.documents));
   return field;
 }
 
@@ -89,6 +104,14 @@ Tokens tokens_from(const Field& field) {
   tokens.domain = text_entry(field.document, "domain");
   tokens.bytes = count_entry(field.document, "bytes");
   tokens.words = count_entry(field.document, "words");
+  if (field.document.contains(kLines)) tokens.lines = count_entry(field.document, kLines);
+  if (const auto starts = field.tensors.find(kDocuments); starts != field.tensors.end()) {
+    if (starts->second.dtype() != DType::i64 || starts->second.shape().size() != 1) {
+      throw Error(ErrorKind::input, "tokens: the documents are no row of i64");
+    }
+    const auto* first = starts->second.as<std::int64_t>();
+    tokens.documents.assign(first, first + starts->second.elements());
+  }
   check(tokens);
   return tokens;
 }

@@ -125,6 +125,36 @@ TEST_CASE("bytes and words are the text's, whatever a token is") {
         Approx(scalar(value, "word_perplexity").value * *nats.standard_error * 101 / 50).epsilon(1e-12));
 }
 
+TEST_CASE("documents are scored each by itself, whatever stands before them") {
+  const Model model = small::make();
+  Tokens all = small::text(200);
+  all.documents = {0, 1, 90, 131};
+  all.bytes = all.words = 200;
+  all.lines = 40;
+  double nats = 0;
+  std::int64_t tokens = 0;
+  for (const auto& [first, count] : {std::pair{1, 89}, {90, 41}, {131, 69}}) {
+    Tokens one = small::text(200);
+    one.ids = Blob::copy(one.ids.dtype(), {count}, one.ids.data() + first * dtype_size(one.ids.dtype()));
+    const Scalar own = scalar(score(model, one, {{"length", 16}, {"stride", 5}}), "nats");
+    nats += own.value * static_cast<double>(own.n);
+    tokens += own.n;
+  }
+  const Value value = score(model, all, {{"length", 16}, {"stride", 5}, {"batch", 3}});
+  CHECK(scalar(value, "nats").n == tokens);
+  CHECK(scalar(value, "nats").value == Approx(nats / static_cast<double>(tokens)).epsilon(1e-12));
+  const Json& counts = value.at("counts").document;
+  CHECK(counts.at("documents") == 4);
+  CHECK(counts.at("scored") == tokens);
+  CHECK(counts.at("windows") == 3 + (89 - 17 + 4) / 5 + (41 - 17 + 4) / 5 + (69 - 17 + 4) / 5);
+  const Value lines = score(model, all, {{"length", 16}, {"stride", 5}, {"line_ends", true}});
+  CHECK(lines.at("counts").document.at("words") == 240);
+  const double mean = scalar(lines, "nats").value;
+  CHECK(scalar(lines, "word_perplexity").value == Approx(std::exp(mean * 200 / 240)).epsilon(1e-12));
+  // Cut within the third document.
+  CHECK(score(model, all, {{"length", 16}, {"max_tokens", 100}}).at("counts").document.at("documents") == 3);
+}
+
 TEST_CASE("the result does not depend on the batch") {
   const Model model = small::make("f32");
   const Tokens text = small::text(500);

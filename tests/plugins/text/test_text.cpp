@@ -1,3 +1,6 @@
+#include <sys/mman.h>
+
+#include <algorithm>
 #include <array>
 #include <catch2/catch.hpp>
 #include <cstdlib>
@@ -8,11 +11,14 @@
 #include <map>
 #include <optional>
 
+#include "colonnade/blob_writer.h"
 #include "colonnade/error.h"
+#include "colonnade/random.h"
 #include "colonnade/run_op.h"
 #include "colonnade/tokenizer.h"
 #include "colonnade/tokens.h"
 #include "plugins/text/corpus.h"
+#include "plugins/text/cut.h"
 #include "tests/support/plugins.h"
 
 extern "C" const colonnade::PluginDescriptor colonnade_plugin;
@@ -71,6 +77,16 @@ std::string error_of(const std::function<void()>& act) {
   return "";
 }
 
+struct Texts {
+  std::string train, valid, test;
+  std::vector<std::string> files;
+};
+
+Texts read_texts(const fs::path& path, std::optional<std::int64_t> domain, std::int64_t domains) {
+  const Corpus corpus = read_corpus(path, domain, domains);
+  return {read_whole(corpus.train), read_whole(corpus.valid), read_whole(corpus.test), corpus.files};
+}
+
 std::string refusal(const fs::path& path, std::optional<std::int64_t> domain = {}, std::int64_t domains = 2) {
   return error_of([&] { read_corpus(path, domain, domains); });
 }
@@ -87,7 +103,7 @@ std::string bytes_of(const Tokens& tokens) {
   return {tokens.ids.as<char>(), static_cast<std::size_t>(tokens.count())};
 }
 
-void check_cut_at_lines(const Corpus& corpus) {
+void check_cut_at_lines(const Texts& corpus) {
   for (const std::string* text : {&corpus.train, &corpus.valid, &corpus.test}) {
     REQUIRE_FALSE(text->empty());
     CHECK(text->back() == '\n');
@@ -103,14 +119,14 @@ TEST_CASE("a folder of texts: every .txt file is a domain in order of name, spli
       .put("notes.md", "no text\n")
       .put(".hidden.txt", lines('X'));
   const std::string a = lines('A'), b = lines('B');
-  const Corpus old = read_corpus(folder.path(), 1, 2);
+  const Texts old = read_texts(folder.path(), 1, 2);
   CHECK(old.train == a.substr(0, 540));
   CHECK(old.valid == a.substr(540, 30));
   CHECK(old.test == a.substr(570));
   CHECK(old.files == std::vector<std::string>{"1-old.txt"});
-  const Corpus young = read_corpus(folder.path(), 2, 2);
+  const Texts young = read_texts(folder.path(), 2, 2);
   CHECK(young.train + young.valid + young.test == b);
-  const Corpus both = read_corpus(folder.path(), {}, 2);
+  const Texts both = read_texts(folder.path(), {}, 2);
   CHECK(both.train == old.train + young.train);
   CHECK(both.valid == old.valid + young.valid);
   CHECK(both.test == old.test + young.test);
@@ -125,7 +141,7 @@ TEST_CASE("cuts never go through a line, wherever the shares fall") {
                              "a line that is longer than the others, by far, so that shares fall into it\n" +
                              lines('B', 9);
     folder.put("text.txt", text);
-    const Corpus corpus = read_corpus(folder.path(), {}, 2);
+    const Texts corpus = read_texts(folder.path(), {}, 2);
     INFO(count);
     CHECK(corpus.train + corpus.valid + corpus.test == text);
     check_cut_at_lines(corpus);
@@ -140,7 +156,7 @@ TEST_CASE("published splits are read as published, under their usual names") {
   for (const auto& [train, valid, test] : names) {
     const Folder folder;
     folder.put(train, lines('A')).put(valid, "valid, no line end").put(test, lines('C', 3)).put("README", "nothing");
-    const Corpus corpus = read_corpus(folder.path(), {}, 2);
+    const Texts corpus = read_texts(folder.path(), {}, 2);
     CHECK(corpus.train == lines('A'));
     CHECK(corpus.valid == "valid, no line end");
     CHECK(corpus.test == lines('C', 3));
@@ -154,7 +170,7 @@ TEST_CASE("domains of a published training split are equal ranges that cover it,
   for (const std::int64_t domains : {1, 2, 3, 7}) {
     std::string joined;
     for (std::int64_t domain = 1; domain <= domains; ++domain) {
-      const Corpus corpus = read_corpus(folder.path(), domain, domains);
+      const Texts corpus = read_texts(folder.path(), domain, domains);
       check_cut_at_lines(corpus);
       CHECK(std::abs(static_cast<double>(corpus.train.size()) - 600.0 / static_cast<double>(domains)) <= 6);
       CHECK(corpus.valid == lines('B', 2));
@@ -177,7 +193,7 @@ TEST_CASE("a single file is one text, its domains are ranges of its training spl
   const Folder folder;
   folder.put("book.text", lines('A'));
   const fs::path file = folder.path() / "book.text";
-  const Corpus whole = read_corpus(file, {}, 2), first = read_corpus(file, 1, 2), second = read_corpus(file, 2, 2);
+  const Texts whole = read_texts(file, {}, 2), first = read_texts(file, 1, 2), second = read_texts(file, 2, 2);
   CHECK(whole.train + whole.valid + whole.test == lines('A'));
   CHECK(first.train + second.train == whole.train);
   CHECK(first.train.size() == 270);
@@ -190,7 +206,7 @@ TEST_CASE("what is missing, empty or double is told with what was found") {
   missing.put("valid.txt", "v\n").put("test.txt", "t\n");
   CHECK(refusal(missing.path()) ==
         "text: 'corpus' has test.txt, valid.txt but no training split; a file with the word train, valid or test in "
-        "its name is one");
+        "its name is one, or a folder of .txt files");
   CHECK(refusal(missing.path() / "") == refusal(missing.path()));
   missing.put("train.txt", "");
   CHECK(refusal(missing.path()) ==
@@ -287,7 +303,7 @@ TEST_CASE("WikiText-2 as published: validation and test are there, the training 
   const Folder folder;
   folder.put("wiki.train.tokens", lines('A'));
   for (const char* split : {"valid", "test"}) fs::copy(files[split], folder.path() / files[split].filename());
-  const Corpus corpus = read_corpus(folder.path(), 2, 2);
+  const Texts corpus = read_texts(folder.path(), 2, 2);
   CHECK(corpus.valid == read_bytes(files["valid"]));
   CHECK(corpus.test == read_bytes(files["test"]));
   CHECK(corpus.train.size() == 300);
@@ -317,6 +333,107 @@ TEST_CASE("byte pairs are the tokenizer's ids of each split; bytes and words sta
   CHECK_THROWS_WITH(read({{"tokenizer", path}}), Catch::Contains("with vocabulary = \"byte_pairs\" only"));
   CHECK_THROWS_WITH(read({{"vocabulary", "byte_pairs"}, {"tokenizer", (folder.path() / "test.txt").string()}}),
                     Catch::Contains("test.txt: is not a JSON object"));
+}
+
+TEST_CASE("a text that is encoded in parts has the ids of the whole, wherever the parts end") {
+  const std::string path = std::string(COLONNADE_TEST_SOURCE_DIR) + "/tests/oracles/byte_pairs/tokenizer.json";
+  const Tokenizer tokenizer(read_bytes(path), path);
+  const std::vector<std::string> parts = {"it's slow",     "\n\n  ",           "3,000 words\n",
+                                          "\n \nthe loop", "\t\xc3\xa4rger\n", "<|endoftext|>",
+                                          " a\r\nnd\n",    "e\xcc\x81\n",      "x\n\xcc\x81y"};
+  std::string text;
+  for (std::uint64_t i = 0; text.size() < 2'500'000; ++i) text += parts[RandomStream(7).below(i, parts.size())];
+  const std::vector<std::int32_t> whole = tokenizer.encode(text);
+  const Folder folder;
+  folder.put("book.txt", text);
+  const Tokens tokens = cut_into_tokens({whole_file(folder.path() / "book.txt")}, false, tokenizer);
+  REQUIRE(tokens.count() == std::ssize(whole));
+  CHECK(std::equal(whole.begin(), whole.end(), tokens.ids.as<std::int32_t>()));
+  CHECK(tokens.bytes == std::ssize(text));
+  CHECK(tokens.lines == std::count(text.begin(), text.end(), '\n'));
+  CHECK(last_safe_cut("one\n two\n") == 8);
+  CHECK(last_safe_cut("two\n\n") == 3);
+  CHECK(last_safe_cut("two \n.\n") == 0);
+}
+
+TEST_CASE("subfolders of a split's name hold documents, as PG-19's books are published") {
+  const Folder folder;
+  for (const char* split : {"train", "validation", "test"}) fs::create_directory(folder.path() / split);
+  folder.put("metadata.csv", "10,a,1\n").put("train/10.txt", "one two").put("train/9.txt", "three\nfour\n");
+  folder.put("validation/1.txt", "five\n").put("test/5.txt", "six\n").put("test/6.txt", "").put("test/7.txt", "x y");
+  for (const char* vocabulary : {"bytes", "byte_pairs"}) {
+    Json params = {{"path", folder.path().string()}, {"vocabulary", vocabulary}};
+    const std::string path = std::string(COLONNADE_TEST_SOURCE_DIR) + "/tests/oracles/byte_pairs/tokenizer.json";
+    if (params["vocabulary"] == "byte_pairs") params["tokenizer"] = path;
+    const Value value = run_text(params);
+    const Tokenizer tokenizer = tokenizer_from(value.at("tokenizer"));
+    const auto count = [&](const char* text) { return std::ssize(tokenizer.encode(text)); };
+    const Tokens train = tokens_from(value.at("train")), test = tokens_from(value.at("test"));
+    CHECK(train.documents == std::vector<std::int64_t>{0, count("one two")});
+    CHECK(train.count() == count("one two") + count("three\nfour\n"));
+    CHECK(train.words == 4);
+    CHECK(train.lines == 2);
+    CHECK(test.documents == std::vector<std::int64_t>{0, count("six\n")});
+    CHECK(test.words == 3);
+    CHECK(tokens_from(value.at("valid")).documents.empty());
+    CHECK(value.at("info").document.at("files") ==
+          Json({"test/5.txt", "test/6.txt", "test/7.txt", "train/10.txt", "train/9.txt", "validation/1.txt"}));
+  }
+  fs::create_directory(folder.path() / "dev");
+  CHECK(refusal(folder.path()) == "text: 'corpus' has two folders for one split: dev/, test/, train/, validation/");
+}
+
+namespace {
+
+// Stands for the store: bytes are taken and forgotten, the blob is of memory that was never touched.
+class Forgetting final : public BlobSink {
+ public:
+  Forgetting(DType dtype, const std::vector<std::int64_t>& shape) : dtype_(dtype), shape_(shape) {}
+  void write(const void*, std::size_t size) override { taken_ += size; }
+  Blob finish() override {
+    const std::size_t size = taken_;
+    void* memory = mmap(nullptr, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    const std::shared_ptr<const void> owner(memory,
+                                            [size](const void* data) { munmap(const_cast<void*>(data), size); });
+    return Blob::share(dtype_, shape_, memory, owner);
+  }
+
+ private:
+  DType dtype_;
+  std::vector<std::int64_t> shape_;
+  std::size_t taken_ = 0;
+};
+
+std::int64_t peak_kilobytes() {
+  std::ifstream status("/proc/self/status");
+  std::string word;
+  while (status >> word && word != "VmHWM:") continue;
+  std::int64_t kilobytes = 0;
+  status >> kilobytes;
+  return kilobytes;
+}
+
+}  // namespace
+
+TEST_CASE("a text is read and cut without being held: memory does not grow with it") {
+  constexpr std::int64_t megabyte = 1 << 20, size = 160 * megabyte, allowed_kilobytes = 24 * 1024;
+  const Folder folder;
+  folder.put("long.txt", "");
+  fs::resize_file(folder.path() / "long.txt", size);  // a hole: zeros that take no room
+  std::fstream file(folder.path() / "long.txt", std::ios::in | std::ios::out | std::ios::binary);
+  for (std::int64_t at = megabyte / 2; at < size; at += megabyte) file.seekp(at) << "a\n";
+  file.close();
+  set_blob_sinks(
+      [](DType dtype, const std::vector<std::int64_t>& shape) { return std::make_unique<Forgetting>(dtype, shape); });
+  std::ofstream("/proc/self/clear_refs") << 5;
+  const std::int64_t before = peak_kilobytes();
+  const Value value = run_text({{"path", folder.path().string()}});
+  const std::int64_t grown = peak_kilobytes() - before;
+  set_blob_sinks({});
+  const Tokens train = tokens_from(value.at("train"));
+  CHECK(train.count() > size / 100 * 89);
+  CHECK(train.lines == train.words);
+  CHECK(grown < allowed_kilobytes);
 }
 
 }  // namespace colonnade
