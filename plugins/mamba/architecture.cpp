@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include "colonnade/error.h"
+#include "conv_op.h"
 
 namespace colonnade::mamba {
 namespace {
@@ -49,12 +50,24 @@ std::string state_name(std::int64_t layer, const char* what) {
   return "layers." + std::to_string(layer) + "." + what;
 }
 
-/// The convolution of x [B, L, d_inner] behind the inputs that the state remembers; replaces these.
-Tensor convolve_from(SiteRunner& run, const std::string& site, const Tensor& x, Tensor& remembered) {
-  const std::int64_t past = remembered.size(1);
-  const Tensor joined = at::cat({remembered, x}, 1);
-  remembered = joined.narrow(1, x.size(1), past).clone();
-  return run.causal_conv1d(site, joined).narrow(1, past, x.size(1));
+/// What a state remembers once x follows it: as many of the last inputs as it has.
+Tensor remember(const Tensor& remembered, const Tensor& x) {
+  const std::int64_t past = remembered.size(1), fresh = x.size(1);
+  if (fresh >= past) return x.narrow(1, fresh - past, past).clone();
+  return at::cat({remembered.narrow(1, fresh, past - fresh), x}, 1);
+}
+
+/// silu(conv(x)), x [B, L, d_inner], behind the inputs that the state remembers, if there is one; replaces these.
+Tensor convolve(SiteRunner& run, const Configuration& c, const std::string& site, const Tensor& x, Tensor* remembered) {
+  const Tensor before = remembered == nullptr ? Tensor() : *remembered;
+  if (remembered != nullptr) *remembered = remember(before, x);
+  if (c.fused && !run.observed(site)) {
+    const auto [taps, bias] = run.taps(site);
+    if (has_conv_kernel(x, taps, bias, before)) return conv_silu(x, taps, bias, before);
+  }
+  if (remembered == nullptr) return at::silu(run.causal_conv1d(site, x));
+  const Tensor joined = run.causal_conv1d(site, at::cat({before, x}, 1));
+  return at::silu(joined.narrow(1, before.size(1), x.size(1)));
 }
 
 /// What a layer reads besides its input. Padding is zero before the convolution, so that it leaves nothing there, and
@@ -73,13 +86,9 @@ Tensor mixer(SiteRunner& run, const Configuration& c, std::int64_t layer, const 
   const Tensor z = xz.narrow(-1, inner, inner);
   const Tensor x = masked(xz.narrow(-1, 0, inner));
   ScanTensors in;
-  if (sequence.state == nullptr) {
-    in.x = run.causal_conv1d(prefix + "conv1d", x);
-  } else {
-    in.x = convolve_from(run, prefix + "conv1d", x, sequence.state->at(state_name(layer, "conv")));
-    in.h0 = sequence.state->at(state_name(layer, "scan"));
-  }
-  in.x = masked(at::silu(in.x));
+  Tensor* const remembered = sequence.state == nullptr ? nullptr : &sequence.state->at(state_name(layer, "conv"));
+  in.x = masked(convolve(run, c, prefix + "conv1d", x, remembered));
+  if (sequence.state != nullptr) in.h0 = sequence.state->at(state_name(layer, "scan"));
   const Tensor selected = run.linear(prefix + "x_proj", in.x);
   in.b = selected.narrow(-1, c.dt_rank, c.d_state);
   in.c = selected.narrow(-1, c.dt_rank + c.d_state, c.d_state);
@@ -104,6 +113,7 @@ void check_ids(const Tensor& ids, std::int64_t vocabulary) {
                                     " is outside the model's vocabulary of " + std::to_string(vocabulary));
 }
 
+/// What the head is given, [B, L, d_model].
 Tensor run_layers(SiteRunner& run, const Configuration& c, const Batch& batch, NamedTensors* state) {
   const Tensor& ids = batch.at("ids");
   check_ids(ids, c.vocabulary);
@@ -113,16 +123,24 @@ Tensor run_layers(SiteRunner& run, const Configuration& c, const Batch& batch, N
   sequence.state = state;
   if (batch.has("mask")) sequence.mask = batch.at("mask").to(x.scalar_type()).unsqueeze(-1);
   for (std::int64_t layer = 0; layer < c.layers; ++layer) {
-    x = x + mixer(run, c, layer, run.rms_norm(layer_prefix(layer) + "norm", x, c.norm_epsilon), sequence);
+    x = run.recomputed(layer_prefix(layer), x, [c, layer, sequence](SiteRunner& again, const Tensor& before) {
+      const Tensor normal = again.rms_norm(layer_prefix(layer) + "norm", before, c.norm_epsilon);
+      return before + mixer(again, c, layer, normal, sequence);
+    });
     if (stream != nullptr) run.observe(*stream, x);
   }
-  return run.linear_transposed_embedding(kEmbeddingSite, run.rms_norm(kFinalNormSite, x, c.norm_epsilon));
+  return run.rms_norm(kFinalNormSite, x, c.norm_epsilon);
 }
 
 }  // namespace
 
 Tensor Mamba::forward(SiteRunner& run, const Json& document, const Batch& batch) const {
-  return run_layers(run, configuration_from(document), batch, nullptr);
+  return run.linear_transposed_embedding(kEmbeddingSite, run_layers(run, configuration_from(document), batch, nullptr));
+}
+
+Tensor Mamba::loss(SiteRunner& run, const Json& document, const Batch& batch) const {
+  const Tensor x = run_layers(run, configuration_from(document), batch, nullptr);
+  return run.head_loss(kEmbeddingSite, x, batch.at("targets"));
 }
 
 NamedTensors Mamba::initial_state(const Json& document, std::int64_t batch, at::ScalarType dtype) const {
@@ -136,7 +154,7 @@ NamedTensors Mamba::initial_state(const Json& document, std::int64_t batch, at::
 }
 
 Tensor Mamba::forward_from(SiteRunner& run, const Json& document, const Batch& batch, NamedTensors& state) const {
-  return run_layers(run, configuration_from(document), batch, &state);
+  return run.linear_transposed_embedding(kEmbeddingSite, run_layers(run, configuration_from(document), batch, &state));
 }
 
 }  // namespace colonnade::mamba

@@ -25,6 +25,7 @@ class Mamba final : public Architecture, public Recurrent, public Published {
   std::vector<SiteSpec> sites(const Json& configuration) const override;
   std::vector<Symmetry> symmetries(const Json& configuration) const override;
   Tensor forward(SiteRunner& run, const Json& configuration, const Batch& batch) const override;
+  Tensor loss(SiteRunner& run, const Json& configuration, const Batch& batch) const override;
   NamedTensors initial_state(const Json& configuration, std::int64_t batch, at::ScalarType dtype) const override;
   Tensor forward_from(SiteRunner& run, const Json& configuration, const Batch& batch,
                       NamedTensors& state) const override;

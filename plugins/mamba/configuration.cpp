@@ -22,7 +22,7 @@ Json to_json(const Configuration& configuration) {
           {"norm_epsilon", configuration.norm_epsilon},
           {"discretization", discretization_name(configuration.discretization)},
           {"kernel", configuration.fused ? "fused" : "reference"},
-          {"dtype", configuration.wide ? "f64" : "f32"}};
+          {"dtype", dtype_name(configuration.dtype)}};
 }
 
 Configuration configuration_from(const Json& document) {
@@ -40,7 +40,7 @@ Configuration configuration_from(const Json& document) {
     document.at("norm_epsilon").get_to(result.norm_epsilon);
     result.discretization = parse_discretization(document.at("discretization").get_ref<const std::string&>());
     result.fused = document.at("kernel").get_ref<const std::string&>() == "fused";
-    result.wide = document.at("dtype").get_ref<const std::string&>() == "f64";
+    result.dtype = dtype_from_name(document.at("dtype").get_ref<const std::string&>());
     return result;
   } catch (const Json::exception& problem) {
     throw Error(ErrorKind::input, std::string("the configuration of a Mamba model cannot be read: ") + problem.what());

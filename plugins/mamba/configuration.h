@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 
+#include "colonnade/blob.h"
 #include "colonnade/json.h"
 #include "scan_op.h"
 
@@ -22,7 +23,7 @@ struct Configuration {
   double norm_epsilon = 1e-5;
   Discretization discretization = Discretization::mamba;
   bool fused = true;  // the scan's kernels, else its loop in tensor ops
-  bool wide = false;  // float64
+  DType dtype = DType::f32;  // of the weights; f64 is computed in f64, all else in f32
 
   std::int64_t d_inner() const { return expand * d_model; }
 };

@@ -46,7 +46,7 @@ Tensor initial_weight(const Configuration& c, const SiteSpec& site, const Random
 
 Model initialise(const Configuration& configuration, const RandomStream& random) {
   Model model(std::make_shared<const Mamba>(), to_json(configuration));
-  const at::ScalarType type = configuration.wide ? at::kDouble : at::kFloat;
+  const at::ScalarType type = scalar_type(configuration.dtype);
   for (const SiteSpec& site : model.sites()) {
     SiteWeight weight;
     weight.sparse = initial_weight(configuration, site, random.at(site.name)).to(type).contiguous();

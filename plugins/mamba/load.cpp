@@ -71,14 +71,6 @@ void apply_expectations(const WeightFiles& file, const LoadRequest& request, Con
   }
 }
 
-/// In the model's floating type, whatever floating type the file has.
-Tensor read_weight(const WeightFiles& file, const std::string& name, const SiteSpec& site, at::ScalarType type) {
-  file.require(name, site.shape);
-  Tensor weight = file.read(name).to(type);
-  require_finite(weight, file.file_of(name) + ", tensor '" + name + "'");
-  return weight;
-}
-
 /// A stored head must be the embedding again.
 void check_head(const WeightFiles& file, const std::string& embedding, std::set<std::string>& used) {
   if (!file.has(kHead)) return;
@@ -100,14 +92,14 @@ Model load_model(const LoadRequest& request) {
   apply_expectations(file, request, configuration);
   configuration.discretization = request.discretization;
   configuration.fused = request.fused;
-  configuration.wide = request.wide;
+  configuration.dtype = request.dtype ? *request.dtype : file.floating_type(embedding);
 
   Model model(std::make_shared<const Mamba>(), to_json(configuration));
   std::set<std::string> used;
   for (const SiteSpec& site : model.sites()) {
     const std::string name = site.name == kEmbeddingSite ? embedding : site.tensor_name;
     SiteWeight weight;
-    weight.sparse = read_weight(file, name, site, configuration.wide ? at::kDouble : at::kFloat);
+    weight.sparse = file.read_as(name, site.shape, scalar_type(configuration.dtype));
     model.set_weight(site.name, std::move(weight));
     used.insert(name);
   }

@@ -16,7 +16,7 @@ struct LoadRequest {
   Json expected = Json::object();  // entries of Configuration, by name, that must hold; norm_epsilon is taken from here
   Discretization discretization = Discretization::mamba;
   bool fused = true;
-  bool wide = false;
+  std::optional<DType> dtype = DType::f32;  // of the weights; nothing: the type that the file has them in
 };
 
 /// Reads a model in Hugging Face's layout (backbone.embeddings) or the authors' (backbone.embedding). Sizes are read

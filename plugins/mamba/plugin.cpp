@@ -31,8 +31,14 @@ Value make(OpContext& context) {
   c.norm_epsilon = context.param<double>("norm_epsilon");
   c.discretization = parse_discretization(context.param<std::string>("discretization"));
   c.fused = context.param<std::string>("kernel") == "fused";
-  c.wide = context.param<std::string>("dtype") == "f64";
+  c.dtype = dtype_from_name(context.param<std::string>("dtype"));
   return model_value(initialise(c, context.random()));
+}
+
+/// Nothing for "stored".
+std::optional<DType> loaded_dtype(const std::string& word) {
+  if (word == "stored") return std::nullopt;
+  return dtype_from_name(word);
 }
 
 Value load(OpContext& context) {
@@ -45,7 +51,7 @@ Value load(OpContext& context) {
   if (context.has_param("norm_epsilon")) request.expected["norm_epsilon"] = context.params().at("norm_epsilon");
   request.discretization = parse_discretization(context.param<std::string>("discretization"));
   request.fused = context.param<std::string>("kernel") == "fused";
-  request.wide = context.param<std::string>("dtype") == "f64";
+  request.dtype = loaded_dtype(context.param<std::string>("dtype"));
   return model_value(load_model(request));
 }
 
@@ -58,8 +64,7 @@ void declare_computation(OpDeclaration& op) {
                   "how the input is discretised: delta B, or the exact zero-order hold (exp(delta A) - 1)/A B")
                .fall_back("mamba"))
       .param(choice("kernel", {"fused", "reference"}, "the scan's own kernels, or the loop over time in tensor ops")
-                 .fall_back("fused"))
-      .param(choice("dtype", {"f32", "f64"}, "floating type of weights and computation").fall_back("f32"));
+                 .fall_back("fused"));
 }
 
 void declare_mamba(Registrar& registrar) {
@@ -87,6 +92,7 @@ void declare_mamba(Registrar& registrar) {
       .param(boolean("conv_bias", "a bias on the convolution").fall_back(true))
       .param(real("norm_epsilon", "added to the mean square in the norms").above(0).fall_back(1e-5));
   declare_computation(op);
+  op.param(choice("dtype", {"f32", "f64"}, "floating type of weights and computation").fall_back("f32"));
   op.bytes("4 * (vocabulary * d_model + layers * expand * d_model * (3 * d_model + 3 * d_state))").run(make);
 }
 
@@ -98,10 +104,13 @@ void declare_load(Registrar& registrar) {
         "off the "
         "tensors; config.json and the sizes given here are checked against them, so that a mismatch is an error and "
         "never another "
-        "model. Half-precision weights are widened.")
+        "model. Weights of any floating type are converted to `dtype`; one that is not finite, or not in that type, is "
+        "an error that names file and tensor.")
       .example("local base = col.op \"mamba/load\" { path = col.setting(\"mamba.path\") }")
       .output("model", "model", "the model, every weight trainable")
-      .param(path("path", "weights as published: safetensors or pytorch_model.bin, or the folder of these, of shards with their index, of config.json"))
+      .param(path("path",
+                  "weights as published: safetensors or pytorch_model.bin, or the folder of these, of shards with "
+                  "their index, of config.json"))
       .param(path("config", "config.json where it does not lie in that folder").optional());
   for (const char* name : kSizes) {
     op.param(size_param(name, std::string("the ") + name + " that the weights must have; by default any").optional());
@@ -110,6 +119,10 @@ void declare_load(Registrar& registrar) {
                .above(0)
                .optional());
   declare_computation(op);
+  op.param(choice("dtype", {"f32", "f64", "bf16", "f16", "stored"},
+                  "floating type in which weights are kept; stored: the embedding's in the file. f64 is computed in "
+                  "f64, all else in f32. A model in bf16 or f16 can be read only: scored, generated from, exported")
+               .fall_back("f32"));
   op.run(load);
 }
 

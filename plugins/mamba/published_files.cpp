@@ -4,6 +4,16 @@
 
 namespace colonnade::mamba {
 
+namespace {
+
+const char* torch_name(DType type) {
+  if (type == DType::f64) return "float64";
+  if (type == DType::bf16) return "bfloat16";
+  return type == DType::f16 ? "float16" : "float32";
+}
+
+}  // namespace
+
 std::map<std::string, Json> Mamba::published_files(const Json& document) const {
   const Configuration c = configuration_from(document);
   if (c.discretization != Discretization::mamba) {
@@ -28,7 +38,7 @@ std::map<std::string, Json> Mamba::published_files(const Json& document) const {
                        {"hidden_act", "silu"},
                        {"residual_in_fp32", true},
                        {"tie_word_embeddings", true},
-                       {"torch_dtype", c.wide ? "float64" : "float32"}};
+                       {"torch_dtype", torch_name(c.dtype)}};
   return {{"config.json", config}};
 }
 

@@ -31,15 +31,6 @@ const ScanKernelSet& kernel_set(SimdTarget target) {
   return baseline_scan_kernels();
 }
 
-template <typename Real>
-const ScanKernels<Real>& kernels(SimdTarget target) {
-  if constexpr (sizeof(Real) == sizeof(float)) {
-    return kernel_set(target).single;
-  } else {
-    return kernel_set(target).real_double;
-  }
-}
-
 void check_shape(const ScanShape& shape) {
   if (shape.states < 1 || shape.states > kMaxScanStates) {
     throw std::invalid_argument("selective scan: " + std::to_string(shape.states) + " states, allowed are 1 to " +
@@ -54,9 +45,19 @@ int64_t task_count(const ScanShape& shape) {
   return shape.batch * ceil_divide(shape.channels, kScanGroupChannels);
 }
 
-/// out[i] = sum over parts of in[part, i], parts in ascending order.
+}  // namespace
+
 template <typename Real>
-void reduce_parts(const Real* in, int64_t parts, int64_t count, Real* out, const ParallelFor& parallel_for) {
+const ScanKernels<Real>& scan_kernels(SimdTarget target) {
+  if constexpr (sizeof(Real) == sizeof(float)) {
+    return kernel_set(target).single;
+  } else {
+    return kernel_set(target).real_double;
+  }
+}
+
+template <typename Real>
+void sum_parts(const Real* in, int64_t parts, int64_t count, Real* out, const ParallelFor& parallel_for) {
   constexpr int64_t kSlice = 4096;
   parallel_for(ceil_divide(count, kSlice), [&](int64_t begin, int64_t end) {
     const int64_t first = begin * kSlice;
@@ -68,8 +69,6 @@ void reduce_parts(const Real* in, int64_t parts, int64_t count, Real* out, const
     }
   });
 }
-
-}  // namespace
 
 bool simd_target_available(SimdTarget target) {
   if (target == SimdTarget::baseline) return true;
@@ -125,7 +124,7 @@ template <typename Real>
 void selective_scan_forward(const ScanShape& shape, Discretization discretization, const ScanInputs<Real>& inputs,
                             const ScanOutputs<Real>& outputs, const ParallelFor& parallel_for, SimdTarget target) {
   check_shape(shape);
-  const auto forward = kernels<Real>(target).forward;
+  const auto forward = scan_kernels<Real>(target).forward;
   parallel_for(task_count(shape),
                [&](int64_t begin, int64_t end) { forward(shape, discretization, inputs, outputs, begin, end); });
 }
@@ -144,19 +143,19 @@ void selective_scan_backward(const ScanShape& shape, Discretization discretizati
   const auto da = std::make_unique_for_overwrite<Real[]>(shape.batch * a_count);
   const auto dd = std::make_unique_for_overwrite<Real[]>(shape.batch * shape.channels);
   const ScanPartials<Real> partials{db.get(), dc.get(), da.get(), dd.get()};
-  const auto backward = kernels<Real>(target).backward;
+  const auto backward = scan_kernels<Real>(target).backward;
   parallel_for(task_count(shape), [&](int64_t begin, int64_t end) {
     backward(shape, discretization, inputs, upstream, gradients, partials, begin, end);
   });
-  reduce_parts(db.get(), groups, row_count, gradients.db, parallel_for);
-  reduce_parts(dc.get(), groups, row_count, gradients.dc, parallel_for);
-  reduce_parts(da.get(), shape.batch, a_count, gradients.da, parallel_for);
-  if (gradients.dd != nullptr) reduce_parts(dd.get(), shape.batch, shape.channels, gradients.dd, parallel_for);
+  sum_parts(db.get(), groups, row_count, gradients.db, parallel_for);
+  sum_parts(dc.get(), groups, row_count, gradients.dc, parallel_for);
+  sum_parts(da.get(), shape.batch, a_count, gradients.da, parallel_for);
+  if (gradients.dd != nullptr) sum_parts(dd.get(), shape.batch, shape.channels, gradients.dd, parallel_for);
 }
 
 template <typename Real>
 void scan_exponential(const Real* z, Real* out, int64_t count, SimdTarget target) {
-  kernels<Real>(target).exponential(z, out, count);
+  scan_kernels<Real>(target).exponential(z, out, count);
 }
 
 #define COLONNADE_INSTANTIATE_SCAN(Real)                                                                 \
@@ -165,7 +164,9 @@ void scan_exponential(const Real* z, Real* out, int64_t count, SimdTarget target
   template void selective_scan_backward<Real>(const ScanShape&, Discretization, const ScanInputs<Real>&, \
                                               const ScanUpstream<Real>&, const ScanGradients<Real>&,     \
                                               const ParallelFor&, SimdTarget);                           \
-  template void scan_exponential<Real>(const Real*, Real*, int64_t, SimdTarget);
+  template void scan_exponential<Real>(const Real*, Real*, int64_t, SimdTarget);                         \
+  template const ScanKernels<Real>& scan_kernels<Real>(SimdTarget);                                      \
+  template void sum_parts<Real>(const Real*, int64_t, int64_t, Real*, const ParallelFor&);
 COLONNADE_INSTANTIATE_SCAN(float)
 COLONNADE_INSTANTIATE_SCAN(double)
 #undef COLONNADE_INSTANTIATE_SCAN

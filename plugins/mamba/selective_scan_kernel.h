@@ -1,8 +1,9 @@
-// What the per-target translation units provide to selective_scan.cpp; no other file includes this.
+// What the per-target translation units provide to selective_scan.cpp and causal_conv.cpp; no other file includes this.
 #pragma once
 
 #include <cstdint>
 
+#include "causal_conv.h"
 #include "selective_scan.h"
 
 namespace colonnade::mamba {
@@ -28,6 +29,9 @@ struct ScanKernels {
   void (*backward)(const ScanShape&, Discretization, const ScanInputs<Real>&, const ScanUpstream<Real>&,
                    const ScanGradients<Real>&, const ScanPartials<Real>&, int64_t begin, int64_t end);
   void (*exponential)(const Real* z, Real* out, int64_t count);
+  void (*conv_forward)(const ConvShape&, const ConvInputs<Real>&, Real* y, int64_t begin, int64_t end);
+  void (*conv_backward)(const ConvShape&, const ConvInputs<Real>&, const Real* dy, const ConvGradients<Real>& partial,
+                        int64_t begin, int64_t end);
 };
 
 inline int64_t ceil_divide(int64_t a, int64_t b) {
@@ -38,6 +42,14 @@ struct ScanKernelSet {
   ScanKernels<float> single;
   ScanKernels<double> real_double;
 };
+
+/// Throws std::invalid_argument where the build has none for the target.
+template <typename Real>
+const ScanKernels<Real>& scan_kernels(SimdTarget target);
+
+/// out[i] = sum over parts of in[part, i], parts in ascending order.
+template <typename Real>
+void sum_parts(const Real* in, int64_t parts, int64_t count, Real* out, const ParallelFor& parallel_for);
 
 const ScanKernelSet& baseline_scan_kernels();
 #if defined(__x86_64__)

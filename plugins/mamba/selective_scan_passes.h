@@ -16,6 +16,8 @@
 #include "selective_scan_forward.h"
 // And the backward pass on the forward one.
 #include "selective_scan_backward.h"
+// Which has nothing of either.
+#include "causal_conv_passes.h"
 
 namespace colonnade::mamba::COLONNADE_SCAN_TARGET {
 
@@ -59,8 +61,9 @@ void exponential(const Real* z, Real* out, int64_t count) {
 }
 
 inline const ScanKernelSet& kernel_set() {
-  static constexpr ScanKernelSet set{{forward<float>, backward<float>, exponential<float>},
-                                     {forward<double>, backward<double>, exponential<double>}};
+  static constexpr ScanKernelSet set{
+      {forward<float>, backward<float>, exponential<float>, conv_forward<float>, conv_backward<float>},
+      {forward<double>, backward<double>, exponential<double>, conv_forward<double>, conv_backward<double>}};
   return set;
 }
 

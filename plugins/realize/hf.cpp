@@ -1,6 +1,8 @@
 #include <ATen/Functions.h>
 #include <ATen/core/grad_mode.h>
 
+#include <cctype>
+
 #include "colonnade/blob_writer.h"
 #include "colonnade/colonnade.h"
 #include "colonnade/error.h"
@@ -24,11 +26,18 @@ std::uint64_t bytes_of(const SiteSpec& site, at::ScalarType type) {
   return static_cast<std::uint64_t>(site.elements()) * c10::elementSize(type);
 }
 
+/// As safetensors writes it: "BF16".
+std::string format_name(at::ScalarType type) {
+  std::string name(dtype_name(dtype_of(type)));
+  for (char& letter : name) letter = static_cast<char>(std::toupper(static_cast<unsigned char>(letter)));
+  return name;
+}
+
 std::vector<Shard> shards_of(const Model& model, double limit) {
   std::vector<Shard> shards(1);
   double used = 0;
   for (const SiteSpec& site : model.sites()) {
-    const auto bytes = static_cast<double>(bytes_of(site, model.dtype()));
+    const auto bytes = static_cast<double>(bytes_of(site, model.weight_dtype()));
     if (!shards.back().empty() && used + bytes > limit) {
       shards.emplace_back();
       used = 0;
@@ -52,8 +61,8 @@ Blob safetensors(const Model& model, const Shard& shard) {
   std::uint64_t end = 0;
   for (const SiteSpec* site : shard) {
     const std::uint64_t begin = end;
-    end += bytes_of(*site, model.dtype());
-    header[site->tensor_name] = {{"dtype", model.dtype() == at::kDouble ? "F64" : "F32"},
+    end += bytes_of(*site, model.weight_dtype());
+    header[site->tensor_name] = {{"dtype", format_name(model.weight_dtype())},
                                  {"shape", site->published_shape.value_or(site->shape)},
                                  {"data_offsets", {begin, end}}};
   }
@@ -85,7 +94,7 @@ Json index_of(const Model& model, const std::vector<Shard>& shards) {
   for (std::size_t i = 0; i < shards.size(); ++i) {
     for (const SiteSpec* site : shards[i]) {
       places[site->tensor_name] = shard_name(i, shards.size());
-      total += bytes_of(*site, model.dtype());
+      total += bytes_of(*site, model.weight_dtype());
     }
   }
   return {{"metadata", {{"total_size", total}}}, {"weight_map", places}};

@@ -76,6 +76,7 @@ TrainOptions TrainOptions::from_params(const Json& params) {
   options.early_stop = optional_integer("early_stop");
   options.evaluate_windows = params.at("evaluate_windows").get<std::int64_t>();
   options.log_every = params.at("log_every").get<std::int64_t>();
+  options.recompute = params.at("recompute").get<bool>();
   return options;
 }
 
@@ -183,7 +184,7 @@ void Trainer::condition(const std::vector<Parameter>& parameters, std::vector<Te
 }
 
 void Trainer::take_step(OpContext& context) {
-  StepInfo info{true, step_, options_.steps, random_.at("step").at(static_cast<std::uint64_t>(step_))};
+  StepInfo info{true, step_, options_.steps, random_.at("step").at(static_cast<std::uint64_t>(step_)), options_.recompute};
   std::vector<Parameter> parameters = model_.parameters();
   std::vector<Tensor> gradients(parameters.size());
   const StepLosses losses = accumulate(parameters, gradients, info);

@@ -24,6 +24,7 @@ struct TrainOptions {
   std::optional<std::int64_t> evaluate_every, early_stop;
   std::int64_t evaluate_windows = 32;
   std::int64_t log_every = 50;
+  bool recompute = false;
 
   static TrainOptions from_params(const Json& params);
 };

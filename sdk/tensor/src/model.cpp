@@ -42,8 +42,7 @@ Model::Model(std::shared_ptr<const Architecture> architecture, Json configuratio
   auto structure = std::make_shared<Structure>();
   structure->sites = architecture_->sites(configuration_);
   structure->symmetries = architecture_->symmetries(configuration_);
-  const bool wide = configuration_.value("dtype", std::string("f32")) == "f64";
-  const auto options = at::TensorOptions().dtype(wide ? at::kDouble : at::kFloat);
+  const auto options = at::TensorOptions().dtype(scalar_type(dtype_from_name(configuration_.value("dtype", "f32"))));
   for (std::size_t i = 0; i < structure->sites.size(); ++i) {
     structure->by_name.emplace(structure->sites[i].name, i);
     weights_.push_back(
@@ -113,6 +112,10 @@ std::vector<const AttachedAdapter*> Model::adapters_of(const std::string& name) 
 }
 
 at::ScalarType Model::dtype() const {
+  return weight_dtype() == at::kDouble ? at::kDouble : at::kFloat;
+}
+
+at::ScalarType Model::weight_dtype() const {
   return weights_.front().sparse.scalar_type();
 }
 
@@ -141,6 +144,11 @@ Model Model::mutable_copy() const {
 }
 
 Model Model::mutable_copy(const std::vector<std::string>& sites) const {
+  if (at::isReducedFloatingType(weight_dtype())) {
+    throw Error(ErrorKind::input, "the model's weights are " + std::string(dtype_name(dtype_of(weight_dtype()))) +
+                                      ", in which a model can be read only: to change, tune or train it, load it "
+                                      "with dtype = \"f32\"");
+  }
   Model copy = *this;
   const std::set<std::string> wanted(sites.begin(), sites.end());
   for (const std::string& name : wanted) {

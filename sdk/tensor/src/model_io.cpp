@@ -196,7 +196,7 @@ Model Model::from_field(const Field& field) {
     }
     for (std::size_t i = 0; i < model.weights_.size(); ++i) {
       const SiteSpec& site = model.structure_->sites[i];
-      model.weights_[i] = read_weight(reader, site, model.dtype(), empty.contains(site.name));
+      model.weights_[i] = read_weight(reader, site, model.weight_dtype(), empty.contains(site.name));
     }
     for (const Json& name : document.at("frozen_sites")) model.set_site_trainable(name.get<std::string>(), false);
     for (std::size_t index = 0; const Json& entry : document.at("adapters")) {

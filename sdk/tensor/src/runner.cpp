@@ -4,10 +4,14 @@
 #include "colonnade/error.h"
 #include "colonnade/tensor/empty_weight.h"
 #include "colonnade/tensor/model.h"
+#include "head_loss.h"
+#include "product.h"
 
 namespace colonnade {
 
 namespace {
+
+constexpr std::int64_t no_padding = -1;  // a row that at::embedding is to leave out
 
 Tensor product_of(const Tensor& product, const Tensor& factor) {
   if (!factor.defined()) return product;
@@ -45,6 +49,11 @@ SiteRunner::Applied SiteRunner::apply(const std::string& name, bool branches) {
   const SiteWeight& weight = model_.weight(name);
   const auto attached = model_.adapters_of(name);
   Applied applied;
+  const bool plain = attached.empty() && weight.rank() == 0 && !weight.has_reference();
+  if (plain && !is_empty_weight(weight.sparse)) {
+    applied.weight = weight.sparse;
+    return applied;
+  }
   Tensor mask;
   for (const AttachedAdapter* each : attached) {
     mask = product_of(mask, each->adapter->mask(info_));
@@ -103,9 +112,13 @@ Tensor SiteRunner::linear(const std::string& name, const Tensor& x) {
   const Applied applied = apply(name, true);
   const Tensor input = applied.scale_input.defined() ? x * applied.scale_input : x;
   const Tensor bias = bias_of(site);
-  Tensor y = applied.empty ? Tensor() : at::linear(input, applied.weight, bias);
+  // In training always LibTorch's, whether gradients are wanted now or when the layer is computed again: the same bits.
+  const auto times = [&](const Tensor& rows, const Tensor& matrix, const Tensor& addend) {
+    return info_.training ? at::linear(rows, matrix, addend) : product(rows, matrix, addend);
+  };
+  Tensor y = applied.empty ? Tensor() : times(input, applied.weight, bias);
   const auto add = [&](const Tensor& part) { y = y.defined() ? y + part : part; };
-  if (applied.low_rank_u.defined()) add(at::linear(at::linear(input, applied.low_rank_v.t()), applied.low_rank_u));
+  if (applied.low_rank_u.defined()) add(times(times(input, applied.low_rank_v.t(), {}), applied.low_rank_u, {}));
   for (const Applied::Branch& branch : applied.branches) {
     Tensor seen = branch.adapter->branch_input(input, info_);
     Tensor addition =
@@ -127,15 +140,36 @@ Tensor SiteRunner::linear(const std::string& name, const Tensor& x) {
   return y;
 }
 
-Tensor SiteRunner::linear_transposed_embedding(const std::string& name, const Tensor& x) {
-  const SiteSpec& site = model_.site(name);
+Tensor SiteRunner::head_weight(const std::string& name) {
   const Applied applied = apply(name, false);
   if (applied.scale_input.defined() || applied.scale_output.defined()) {
     throw Error(ErrorKind::input, "site '" + name + "' has two roles, which scales cannot tell apart");
   }
-  Tensor y = at::linear(x, applied.weight);
-  report(site, x, y);
+  return applied.weight;
+}
+
+Tensor SiteRunner::linear_transposed_embedding(const std::string& name, const Tensor& x) {
+  Tensor y = product(x, head_weight(name), {});
+  report(model_.site(name), x, y);
   return y;
+}
+
+Tensor SiteRunner::head_loss(const std::string& name, const Tensor& x, const Tensor& targets) {
+  const Tensor rows = x.reshape({-1, x.size(-1)}), classes = targets.reshape({-1});
+  if (!observed(name)) return head_cross_entropy(rows, head_weight(name), classes);
+  const Tensor logits = linear_transposed_embedding(name, x);
+  return at::cross_entropy_loss(logits.reshape({-1, logits.size(-1)}), classes, {}, at::Reduction::Mean, not_scored);
+}
+
+std::pair<Tensor, Tensor> SiteRunner::taps(const std::string& name) {
+  const SiteSpec& site = model_.site(name);
+  const Applied applied = apply(name, false);
+  if (applied.scale_input.defined())
+    throw Error(ErrorKind::input, "site '" + name + "': a convolution's taps have no input scale");
+  const Tensor weight = with_scales(widened(applied.weight), {}, applied.scale_output);
+  Tensor bias = bias_of(site);
+  if (bias.defined() && applied.scale_output.defined()) bias = bias * applied.scale_output;
+  return {weight.reshape({site.rows(), site.columns()}), bias};
 }
 
 Tensor SiteRunner::causal_conv1d(const std::string& name, const Tensor& x) {
@@ -146,7 +180,7 @@ Tensor SiteRunner::causal_conv1d(const std::string& name, const Tensor& x) {
   const std::int64_t length = x.size(1);
   const std::int64_t width = site.columns();
   Tensor padded = at::constant_pad_nd(x, {0, 0, width - 1, 0});
-  Tensor taps = applied.weight.reshape({site.rows(), width});
+  Tensor taps = widened(applied.weight).reshape({site.rows(), width});
   Tensor y;
   for (std::int64_t tap = 0; tap < width; ++tap) {
     Tensor term = padded.narrow(1, tap, length) * taps.select(1, tap);
@@ -165,7 +199,10 @@ Tensor SiteRunner::embedding(const std::string& name, const Tensor& ids) {
   if (applied.scale_input.defined() || applied.scale_output.defined()) {
     throw Error(ErrorKind::input, "site '" + name + "' is an embedding, which scales do not act on");
   }
-  Tensor y = at::embedding(applied.weight, ids);
+  // Where the head's gradient is dense anyway, the rows that were looked up are added to it: no second matrix of its
+  // size.
+  const bool tied = site.roles.size() > 1 && applied.weight.is_leaf();
+  Tensor y = widened(at::embedding(applied.weight, ids, no_padding, false, tied));
   report(site, ids, y);
   return y;
 }
@@ -173,11 +210,10 @@ Tensor SiteRunner::embedding(const std::string& name, const Tensor& ids) {
 Tensor SiteRunner::rms_norm(const std::string& name, const Tensor& x, double epsilon) {
   const SiteSpec& site = model_.site(name);
   const Applied applied = apply(name, false);
-  const bool half = x.scalar_type() == at::kHalf || x.scalar_type() == at::kBFloat16;
-  Tensor wide = half ? x.to(at::kFloat) : x;
+  Tensor wide = widened(x);
   Tensor normal = wide * at::rsqrt(wide.square().mean(-1, true) + epsilon);
-  Tensor weight = with_scales(applied.weight, applied.scale_input, applied.scale_output);
-  Tensor y = (half ? normal.to(x.scalar_type()) : normal) * weight;
+  Tensor weight = with_scales(widened(applied.weight), applied.scale_input, applied.scale_output);
+  Tensor y = normal.to(x.scalar_type()) * weight;
   report(site, x, y);
   return y;
 }
@@ -185,7 +221,7 @@ Tensor SiteRunner::rms_norm(const std::string& name, const Tensor& x, double eps
 Tensor SiteRunner::layer_norm(const std::string& name, const Tensor& x, double epsilon) {
   const SiteSpec& site = model_.site(name);
   const Applied applied = apply(name, false);
-  Tensor weight = with_scales(applied.weight, applied.scale_input, applied.scale_output);
+  Tensor weight = with_scales(widened(applied.weight), applied.scale_input, applied.scale_output);
   Tensor bias = bias_of(site);
   if (bias.defined() && applied.scale_output.defined()) bias = bias * applied.scale_output;
   Tensor y = at::layer_norm(x, {site.rows()}, weight, bias, epsilon);
@@ -195,7 +231,11 @@ Tensor SiteRunner::layer_norm(const std::string& name, const Tensor& x, double e
 
 Tensor SiteRunner::parameter(const std::string& name) {
   const Applied applied = apply(name, false);
-  return with_scales(applied.weight, applied.scale_input, applied.scale_output);
+  return with_scales(widened(applied.weight), applied.scale_input, applied.scale_output);
+}
+
+bool SiteRunner::observed(const std::string& name) const {
+  return observer_ != nullptr && observer_->wants_site(model_.site(name));
 }
 
 const Symmetry* SiteRunner::wanted(const std::string& name) const {

@@ -1,5 +1,7 @@
 #include "colonnade/tensor/weight_files.h"
 
+#include <ATen/Functions.h>
+
 #include <array>
 #include <filesystem>
 #include <fstream>
@@ -164,9 +166,29 @@ void WeightFiles::require(const std::string& name, const std::vector<std::int64_
   if (found->second.shape != shape) {
     refuse(name, "has the shape " + shape_text(found->second.shape) + ", expected " + shape_text(shape));
   }
+  floating_type(name);
+}
+
+DType WeightFiles::floating_type(const std::string& name) const {
+  const auto found = tensors_.find(name);
+  if (found == tensors_.end()) colonnade::refuse(path_, "has no tensor '" + name + "'");
   if (!c10::isFloatingType(found->second.type)) {
     refuse(name, std::string("holds ") + c10::toString(found->second.type) + ", expected a floating type");
   }
+  return dtype_of(found->second.type);
+}
+
+Tensor WeightFiles::read_as(const std::string& name, const std::vector<std::int64_t>& shape,
+                            at::ScalarType type) const {
+  require(name, shape);
+  const Tensor stored = read(name);
+  require_finite(stored, file_of(name) + ", tensor '" + name + "'");
+  Tensor weight = stored.to(type);
+  if (weight.element_size() < stored.element_size() && !at::isfinite(weight).all().item<bool>()) {
+    refuse(name, "holds numbers that " + std::string(dtype_name(dtype_of(type))) +
+                     " cannot hold; bf16 and f32 reach 3e38");
+  }
+  return weight;
 }
 
 void WeightFiles::require_no_others(const std::set<std::string>& used) const {

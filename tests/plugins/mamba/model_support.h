@@ -32,7 +32,7 @@ inline Configuration small_configuration() {
   c.vocabulary = 11;
   c.use_bias = true;
   c.norm_epsilon = 1e-4;
-  c.wide = true;
+  c.dtype = DType::f64;
   return c;
 }
 
@@ -51,7 +51,7 @@ inline Tensor random_weight(const SiteSpec& site, const RandomStream& random) {
 inline Model random_model(const Configuration& configuration, std::uint64_t seed, bool parts = false) {
   const RandomStream random(seed);
   Model model(std::make_shared<const Mamba>(), to_json(configuration));
-  const at::ScalarType type = configuration.wide ? at::kDouble : at::kFloat;
+  const at::ScalarType type = scalar_type(configuration.dtype);
   for (const SiteSpec& site : model.sites()) {
     SiteWeight weight;
     weight.sparse = random_weight(site, random).to(type);

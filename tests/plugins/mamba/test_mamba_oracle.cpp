@@ -25,7 +25,7 @@ struct Oracle {
 LoadRequest request_for(const std::string& folder, bool wide, bool fused) {
   LoadRequest request;
   request.weights = fixture(folder);
-  request.wide = wide;
+  request.dtype = wide ? DType::f64 : DType::f32;
   request.fused = fused;
   return request;
 }

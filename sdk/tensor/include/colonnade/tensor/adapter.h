@@ -15,6 +15,7 @@ struct StepInfo {
   bool training = false;
   std::int64_t step = 0, total_steps = 0;
   RandomStream random;  // of this training; derive with .at(site).at(step)
+  bool recompute = false;  // layers keep what they were given only, and compute the rest again for gradients
 };
 
 // A named tensor of an adapter. `row_dim` and `column_dim` say which of its dimensions follow the site's rows (axis 0) and

@@ -127,7 +127,11 @@ class Model {
   const std::vector<AttachedAdapter>& adapters() const { return adapters_; }
   std::vector<const AttachedAdapter*> adapters_of(const std::string& site) const;
   const std::vector<std::shared_ptr<Hook>>& hooks() const { return hooks_; }
+  // The floating type that the model computes in: f64, else f32.
   at::ScalarType dtype() const;
+  // The type in which weights are kept: `dtype`, or half precision (f16, bf16), which products widen as they read it. Such a
+  // model is for reading only.
+  at::ScalarType weight_dtype() const;
 
   // Everything off the tape unless the caller enables gradients.
   Tensor forward(const Batch& batch, const StepInfo& info = {}, Observer* observer = nullptr) const;
@@ -136,6 +140,7 @@ class Model {
   Tensor penalty(const StepInfo& info) const;
 
   // A copy whose weights at `sites` (and their adapters, and the list of adapters and hooks) may be written; "all" by omission.
+  // Throws Error(input) on weights of half precision.
   Model mutable_copy() const;
   Model mutable_copy(const std::vector<std::string>& sites) const;
   // For writing; throws std::logic_error if the site was not made writable. Tensors are the copy's own from here on: to put
@@ -193,8 +198,14 @@ class SiteRunner {
   Tensor linear(const std::string& site, const Tensor& x);
   // The head of a tied embedding: x [..., dim] -> [..., rows].
   Tensor linear_transposed_embedding(const std::string& site, const Tensor& x);
+  // The mean cross entropy of that head's logits against `targets` [...], x [..., dim], in nats. Where nobody watches the
+  // site there are never more than some rows of logits at once, in the backward pass neither.
+  Tensor head_loss(const std::string& site, const Tensor& x, const Tensor& targets);
   // Depthwise causal convolution along L. x [B, L, channels] -> [B, L, channels].
   Tensor causal_conv1d(const std::string& site, const Tensor& x);
+  // What a convolution of the architecture's own needs: taps [channels, width] and bias [channels] (undefined: none), with
+  // scales. It reports nothing, so that where the site is `observed`, `causal_conv1d` has to be called.
+  std::pair<Tensor, Tensor> taps(const std::string& site);
   // ids [B, L] -> [B, L, dim].
   Tensor embedding(const std::string& site, const Tensor& ids);
   // RMS normalisation over the last axis times the site's vector; scales apply. fp32 inside for half types.
@@ -204,7 +215,14 @@ class SiteRunner {
   // The site's effective tensor [shape], adapters included.
   Tensor parameter(const std::string& site);
 
+  // body(run, x), x being what a layer was given. Where the step says so (StepInfo::recompute) nothing inside is kept for
+  // gradients: it is computed again for them, to the same bits. `body` is called after this call returned, so it owns what it
+  // captures, and besides x it depends on sites only whose names begin with `prefix`. Not with observers.
+  Tensor recomputed(const std::string& prefix, const Tensor& x,
+                    const std::function<Tensor(SiteRunner&, const Tensor&)>& body);
+
   bool training() const { return info_.training; }
+  bool observed(const std::string& site) const;
   const StepInfo& info() const { return info_; }
   // The symmetry if the observer wants its variables, else nullptr: ask before computing them.
   const Symmetry* wanted(const std::string& symmetry) const;
@@ -214,6 +232,7 @@ class SiteRunner {
   struct Applied;  // a site's effective weight with scales
   Applied apply(const std::string& site, bool branches);
   Tensor bias_of(const SiteSpec& site);
+  Tensor head_weight(const std::string& site);
   void report(const SiteSpec& site, const Tensor& input, const Tensor& output);
 
   const Model& model_;

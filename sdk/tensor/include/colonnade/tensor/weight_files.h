@@ -60,6 +60,11 @@ class WeightFiles {
   std::int64_t layers(const std::string& prefix) const;
   /// Throws unless the tensor is there, has this shape and a floating type.
   void require(const std::string& name, const std::vector<std::int64_t>& shape) const;
+  /// Throws unless the tensor is there and has a floating type, which it returns.
+  DType floating_type(const std::string& name) const;
+  /// A required tensor in another floating type. Throws naming file and tensor if it holds a NaN, an infinity, or a number
+  /// too large for that type.
+  Tensor read_as(const std::string& name, const std::vector<std::int64_t>& shape, at::ScalarType type) const;
   /// Throws naming the first tensor that is not in `used`.
   void require_no_others(const std::set<std::string>& used) const;
   /// config.json beside the weights, where a folder was given and has one; else "".

@@ -1,0 +1,160 @@
+#include "thin_product.h"
+
+#include <ATen/Functions.h>
+#include <ATen/Parallel.h>
+#include <c10/core/GradMode.h>
+
+#include <cstring>
+
+namespace colonnade {
+
+namespace {
+
+constexpr std::int64_t most_rows = 4;  // of x
+constexpr std::int64_t lanes = 8;
+constexpr std::int64_t ahead_bytes =
+    4096;  // that are asked of memory beforehand: the processor's own guess ends at a page
+constexpr std::int64_t elements_a_task = 32768;
+
+bool wants_gradient(const Tensor& tensor) {
+  return tensor.defined() && tensor.requires_grad();
+}
+
+#if defined(__x86_64__)
+
+bool has_avx2() {
+  static const bool has =
+      __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+  return has;
+}
+
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,f16c")
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wpsabi"
+
+using Lanes = float __attribute__((vector_size(lanes * sizeof(float))));
+using Words = std::uint32_t __attribute__((vector_size(lanes * sizeof(std::uint32_t))));
+using Halves = std::uint16_t __attribute__((vector_size(lanes * sizeof(std::uint16_t))));
+
+template <typename Vector>
+inline __attribute__((always_inline)) Vector load(const void* from) {
+  Vector value;
+  std::memcpy(&value, from, sizeof(value));
+  return value;
+}
+
+inline __attribute__((always_inline)) Lanes widen(const float* from) {
+  return load<Lanes>(from);
+}
+inline __attribute__((always_inline)) Lanes widen(const at::BFloat16* from) {
+  constexpr int low_bits = 16;
+  return (Lanes)(__builtin_convertvector(load<Halves>(from), Words) << low_bits);
+}
+inline __attribute__((always_inline)) Lanes widen(const at::Half* from) {
+  using Shorts = short __attribute__((vector_size(lanes * sizeof(short))));
+  return __builtin_ia32_vcvtph2ps256(load<Shorts>(from));
+}
+
+inline __attribute__((always_inline)) float sum_of(Lanes v) {
+  return ((v[0] + v[4]) + (v[1] + v[5])) + ((v[2] + v[6]) + (v[3] + v[7]));
+}
+
+// What one task is given: rows of x and of W, all `in` long.
+template <typename Weight>
+struct Operands {
+  const float* x;
+  const Weight* weight;
+  const float* bias;  // or nullptr
+  float* y;           // [rows of x, out]
+  std::int64_t in, out;
+};
+
+// Sums of one row of W with kRows rows of x, in kParts interleaved parts.
+template <int kRows, int kParts, typename Weight>
+inline __attribute__((always_inline)) void dot(const Operands<Weight>& on, std::int64_t row) {
+  constexpr std::int64_t step = lanes * kParts, line_bytes = 64;
+  Lanes sums[kRows][kParts] = {};
+  const Weight* weight = on.weight + row * on.in;
+  const std::int64_t whole = on.in - on.in % step;
+  for (std::int64_t i = 0; i < whole; i += step) {
+    for (std::size_t line = 0; line < step * sizeof(Weight); line += line_bytes) {
+      __builtin_prefetch(reinterpret_cast<const char*>(weight + i) + ahead_bytes + line);
+    }
+#pragma GCC unroll 4
+    for (int part = 0; part < kParts; ++part) {
+      const Lanes w = widen(weight + i + part * lanes);
+#pragma GCC unroll 4
+      for (int m = 0; m < kRows; ++m) sums[m][part] += w * load<Lanes>(on.x + m * on.in + i + part * lanes);
+    }
+  }
+  for (int m = 0; m < kRows; ++m) {
+    Lanes all = sums[m][0];
+    for (int part = 1; part < kParts; ++part) all += sums[m][part];
+    float sum = sum_of(all);
+    for (std::int64_t i = whole; i < on.in; ++i) sum += static_cast<float>(weight[i]) * on.x[m * on.in + i];
+    on.y[m * on.out + row] = on.bias == nullptr ? sum : sum + on.bias[row];
+  }
+}
+
+template <int kRows, typename Weight>
+void multiply(const Operands<Weight>& on, std::int64_t begin, std::int64_t end) {
+  constexpr int parts = 4;  // as many sums as hide the latency of one
+  for (std::int64_t row = begin; row < end; ++row) dot<kRows, parts>(on, row);
+}
+
+#pragma GCC diagnostic pop
+#pragma GCC pop_options
+
+template <typename Weight>
+void multiply(const Operands<Weight>& on, std::int64_t rows) {
+  constexpr void (*by_rows[])(const Operands<Weight>&, std::int64_t, std::int64_t) = {
+      multiply<1, Weight>, multiply<2, Weight>, multiply<3, Weight>, multiply<4, Weight>};
+  const auto work = by_rows[rows - 1];
+  const std::int64_t grain = std::max<std::int64_t>(1, elements_a_task / on.in);
+  at::parallel_for(0, on.out, grain, [&](std::int64_t begin, std::int64_t end) { work(on, begin, end); });
+}
+
+#endif
+
+}  // namespace
+
+bool is_thin_product(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+#if defined(__x86_64__)
+  const auto type = weight.scalar_type();
+  const bool known = type == at::kFloat || type == at::kHalf || type == at::kBFloat16;
+  if (!known || x.scalar_type() != at::kFloat || !x.is_cpu() || !weight.is_cpu() || !has_avx2()) return false;
+  if (weight.dim() != 2 || !weight.is_contiguous() || x.numel() == 0) return false;
+  if (x.numel() > most_rows * weight.size(1) || x.size(-1) != weight.size(1)) return false;
+  if (bias.defined() && (bias.scalar_type() != at::kFloat || !bias.is_contiguous())) return false;
+  return !at::GradMode::is_enabled() || !(wants_gradient(x) || wants_gradient(weight) || wants_gradient(bias));
+#else
+  return (void)x, (void)weight, (void)bias, false;
+#endif
+}
+
+Tensor thin_product([[maybe_unused]] const Tensor& x, const Tensor& weight, [[maybe_unused]] const Tensor& bias) {
+  auto shape = x.sizes().vec();
+  shape.back() = weight.size(0);
+  Tensor y = at::empty(shape, x.options().requires_grad(false));
+#if defined(__x86_64__)
+  const Tensor dense = x.contiguous();
+  const auto run = [&](auto* data) {
+    multiply(
+        Operands<std::remove_const_t<std::remove_pointer_t<decltype(data)>>>{
+            dense.const_data_ptr<float>(), data, bias.defined() ? bias.const_data_ptr<float>() : nullptr,
+            y.mutable_data_ptr<float>(), weight.size(1), weight.size(0)},
+        x.numel() / weight.size(1));
+  };
+  if (weight.scalar_type() == at::kBFloat16) {
+    run(weight.const_data_ptr<at::BFloat16>());
+  } else if (weight.scalar_type() == at::kHalf) {
+    run(weight.const_data_ptr<at::Half>());
+  } else {
+    run(weight.const_data_ptr<float>());
+  }
+#endif
+  return y;
+}
+
+}  // namespace colonnade
