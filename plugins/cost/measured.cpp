@@ -6,12 +6,15 @@
 
 #include <algorithm>
 #include <chrono>
+#include <limits>
+#include <numeric>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "colonnade/error.h"
 #include "colonnade/registry.h"
+#include "colonnade/tensor/examples.h"
 #include "colonnade/tensor/model.h"
 #include "colonnade/tokens.h"
 
@@ -50,18 +53,44 @@ double quantile(std::vector<double> values, double q) {
   return values[below] + (position - static_cast<double>(below)) * (above - values[below]);
 }
 
-Value latency(OpContext& context) {
-  at::NoGradGuard guard;
-  const Model model = Model::from_field(context.input("model"));
-  const Tokens tokens = tokens_from(context.input("data"));
-  const auto rows = context.param<std::int64_t>("batch"), length = context.param<std::int64_t>("length");
-  const auto repeats = context.param<std::int64_t>("repeats");
+Batch first_windows(const Tokens& tokens, std::int64_t rows, std::int64_t length) {
   if (tokens.count() < rows * length) {
     throw Error(ErrorKind::input, "the input 'data' has " + std::to_string(tokens.count()) +
                                       " tokens; batch * length needs " + std::to_string(rows * length));
   }
   Batch batch;
   batch.tensors["ids"] = to_tensor(tokens.ids).narrow(0, 0, rows * length).to(at::kLong).reshape({rows, length});
+  return batch;
+}
+
+// What a model is given of examples: all of it, or one tensor alone.
+Batch first_examples(const Examples& examples, std::int64_t rows, const std::string& only, at::ScalarType type) {
+  if (examples.count() < rows) {
+    throw Error(ErrorKind::input, "the input 'data' has " + std::to_string(examples.count()) +
+                                      " examples; batch needs " + std::to_string(rows));
+  }
+  std::vector<std::int64_t> chosen(static_cast<std::size_t>(rows));
+  std::iota(chosen.begin(), chosen.end(), 0);
+  Batch batch = examples.batch(chosen, type);
+  if (only.empty()) return batch;
+  const auto found = batch.tensors.find(only);
+  if (found != batch.tensors.end()) return {{{only, found->second}}};
+  std::string names;
+  for (const auto& [name, tensor] : batch.tensors) names += (names.empty() ? "'" : ", '") + name + "'";
+  throw Error(ErrorKind::usage, "only = \"" + only + "\" is nothing that these examples have: " + names);
+}
+
+Value latency(OpContext& context) {
+  at::NoGradGuard guard;
+  const Model model = Model::from_field(context.input("model"));
+  const Field& data = context.input("data");
+  const auto rows = context.param<std::int64_t>("batch"), length = context.param<std::int64_t>("length");
+  const auto repeats = context.param<std::int64_t>("repeats");
+  const std::string only = context.has_param("only") ? context.param<std::string>("only") : "";
+  const bool text = data.type != "examples";
+  if (text && !only.empty()) throw Error(ErrorKind::usage, "'only' chooses from examples, and 'data' is a text");
+  const Batch batch = text ? first_windows(tokens_from(data), rows, length)
+                           : first_examples(examples_from(data), rows, only, model.dtype());
   std::vector<double> times;
   for (std::int64_t i = 0; i < warm_up + repeats; ++i) {
     const auto start = Clock::now();
@@ -70,11 +99,15 @@ Value latency(OpContext& context) {
     context.progress(i + 1, warm_up + repeats, "passes");
   }
   const double median = quantile(times, 0.5);
+  const auto speed = [&](std::int64_t count) {
+    return measured_scalar(static_cast<double>(count) / median, repeats, "1/s", Better::higher);
+  };
   Value value;
   value.fields["median"] = measured_scalar(median * milliseconds, repeats, "ms", Better::lower);
   value.fields["p95"] = measured_scalar(quantile(times, tail) * milliseconds, repeats, "ms", Better::lower);
   value.fields["tokens_per_second"] =
-      measured_scalar(static_cast<double>(rows * length) / median, repeats, "1/s", Better::higher);
+      text ? speed(rows * length) : measured_scalar(std::numeric_limits<double>::quiet_NaN(), 0, "1/s", Better::higher);
+  value.fields["rows_per_second"] = speed(rows);
   value.fields["peak_memory"] = measured_scalar(peak_memory(), 1, "B", Better::lower);
   return value;
 }
@@ -119,19 +152,24 @@ void declare_measured(Registrar& registrar) {
   registrar.op("latency")
       .doc(
           "Times a model's forward pass on this machine.\n"
-          "After two passes that do not count, `repeats` passes over the same batch, alone in a fresh process. "
-          "peak_memory is the "
-          "process's largest resident size, libraries included.")
+          "After two passes that do not count, `repeats` passes over the same batch, alone in a fresh process. A pass "
+          "over a text is `batch` windows of `length` tokens. Of examples it is the first `batch` with all that they "
+          "have: pictures with their captions, or with the texts of all classes; `only` leaves one tensor, so that "
+          "pictures (\"pixels\") and texts (\"ids\") can be timed by themselves. peak_memory is the process's largest "
+          "resident size, libraries included.")
       .example("local speed = model:latency { data = text.test, length = 256 }")
       .measured()
       .input("model", "model", "what is timed")
-      .input("data", "tokens", "what it reads")
+      .input("data", "any", "what it reads: a text (tokens) or examples")
       .output("median", "scalar", "of a pass")
       .output("p95", "scalar", "95th percentile of a pass")
-      .output("tokens_per_second", "scalar", "at the median")
+      .output("tokens_per_second", "scalar", "of a text, at the median")
+      .output("rows_per_second", "scalar", "sequences, or examples, at the median")
       .output("peak_memory", "scalar", "of the process")
-      .param(integer("batch", "sequences at once").range(1, std::nullopt).fall_back(1))
-      .param(integer("length", "tokens in a sequence").range(1, std::nullopt).fall_back(256))
+      .param(integer("batch", "sequences, or examples, at once").range(1, std::nullopt).fall_back(1))
+      .param(
+          integer("length", "tokens in a sequence; without meaning for examples").range(1, std::nullopt).fall_back(256))
+      .param(text("only", "of examples: the one tensor that is read, such as pixels or ids").optional())
       .param(integer("repeats", "passes that count").range(1, std::nullopt).fall_back(20))
       .run(latency);
   registrar.op("training_cost")

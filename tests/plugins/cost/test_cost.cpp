@@ -1,6 +1,7 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 
+#include "colonnade/tensor/examples.h"
 #include "tests/plugins/cost/cost_support.h"
 
 namespace colonnade {
@@ -93,6 +94,31 @@ TEST_CASE("latency times passes over the batch that was asked for") {
                measured("latency", {{"batch", 2}, {"length", 8}}, 15);
              }),
              Contains("the input 'data' has 15 tokens; batch * length needs 16"));
+}
+
+TEST_CASE("latency times pictures with captions, and either by itself") {
+  load_plugin("clip");
+  const Json tiny = {{"vision_width", 8}, {"vision_layers", 1}, {"vision_heads", 2}, {"text_width", 8},
+                     {"text_layers", 1},  {"text_heads", 2},    {"picture", 16},     {"patch", 8},
+                     {"vocabulary", 20},  {"length", 6},        {"dimensions", 4}};
+  const Field model = small::run("clip/clip", tiny, {}).at("model");
+  Examples examples;
+  examples.rows["pixels"] = at::arange(3 * 3 * 16 * 16).reshape({3, 3, 16, 16}).to(at::kByte);
+  examples.rows["ids"] = at::full({3, 6}, 19, at::kInt);
+  examples.scaling["pixels"] = {{0.5, 0.5, 0.5}, {0.3, 0.3, 0.3}};
+  const auto timed = [&](const Json& params) {
+    return small::run("cost/latency", params, {{"model", model}, {"data", to_field(examples)}});
+  };
+  for (const char* only : {"", "pixels", "ids"}) {
+    Json params = {{"batch", 3}, {"repeats", 3}};
+    if (*only != 0) params["only"] = only;
+    const Value value = timed(params);
+    CHECK(cost::number(value, "median") > 0);
+    CHECK(cost::number(value, "rows_per_second") == Approx(3 / (cost::number(value, "median") / 1000)));
+    CHECK(scalar_from(value.at("tokens_per_second")).n == 0);
+  }
+  CHECK_THAT(small::error_of([&] { timed({{"only", "picture"}}); }), Contains("'ids', 'pixels'"));
+  CHECK_THAT(small::error_of([&] { timed({{"batch", 4}}); }), Contains("has 3 examples; batch needs 4"));
 }
 
 TEST_CASE("training_cost runs a few steps of a training and divides by what it did") {
