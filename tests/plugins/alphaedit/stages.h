@@ -23,6 +23,14 @@ inline Value apply(const std::string& op, Json params, const Model& model, small
   return small::run(op, std::move(params), inputs, seed);
 }
 
+inline Model small_clip() {
+  load_all();
+  const Json params = {{"vision_width", 16}, {"vision_layers", 1}, {"vision_heads", 2}, {"text_width", 12},
+                       {"text_layers", 1},   {"text_heads", 2},    {"picture", 24},     {"patch", 8},
+                       {"vocabulary", 20},   {"length", 8},        {"dimensions", 10}};
+  return Model::from_field(small::run("clip/clip", params, {}).at("model"));
+}
+
 inline Field text(std::uint64_t seed) {
   return to_field(small::text(330, seed));
 }
@@ -68,6 +76,11 @@ struct Around {
 inline Value run_stage(const std::string& stage, const Model& model, const Around& around) {
   const std::string& sites = around.chosen;
   if (stage == "dare") return apply("dare/dare", {{"sites", sites}, {"drop_rate", 0.5}}, model);
+  if (stage == "dare magnitude")
+    return apply("dare/dare", {{"sites", sites}, {"drop_rate", 0.7}, {"strategy", "magnitude"}}, model);
+  if (stage == "dare rows")
+    return apply("dare/dare", {{"sites", sites}, {"drop_rate", 0.5}, {"strategy", "structured"}}, model);
+  if (stage == "rounded") return apply("realize/rounded", {{"values", "fp16"}}, model);
   if (stage == "mask") return apply("mask/fixed", {{"sites", sites}, {"sparsity", 0.4}, {"method", "random"}}, model);
   if (stage == "project") return apply("nullu/project", {{"rank", 2}}, model, {{"contrasts", around.contrasts}});
   if (stage == "compensate") {

@@ -49,14 +49,6 @@ Model start_model() {
   return Model::from_field(small::run("mamba/mamba", params, {}).at("model"));
 }
 
-Model clip_model() {
-  stages::load_all();
-  const Json params = {{"vision_width", 16}, {"vision_layers", 1}, {"vision_heads", 2}, {"text_width", 12},
-                       {"text_layers", 1},   {"text_heads", 2},    {"picture", 24},     {"patch", 8},
-                       {"vocabulary", 20},   {"length", 8},        {"dimensions", 10}};
-  return Model::from_field(small::run("clip/clip", params, {}).at("model"));
-}
-
 }  // namespace
 
 TEST_CASE("zeros survive every order of dare, project, compensate, mask and lora with its merge") {
@@ -82,7 +74,7 @@ TEST_CASE("zeros survive every order of dare, project, compensate, mask and lora
 }
 
 TEST_CASE("zeros survive every order on CLIP's towers too") {
-  const Model start = clip_model();
+  const Model start = stages::small_clip();
   const Around around = Around::of_clip(start);
   Walk walk{around, selected_names(select_sites(start, stages::clip_sites))};
   walk.go_on(start, {"dare", "project", "compensate", "mask", "lora"}, "start");

@@ -9,12 +9,10 @@ namespace {
 
 using stages::Around;
 
-const std::string site = "backbone.layers.1.mixer.in_proj";
-
 // A model all of whose chosen sites have this representation.
-Model represented(const Model& plain, bool reference, bool mask, bool low_rank) {
+Model represented(const Model& plain, const std::string& sites, bool reference, bool mask, bool low_rank) {
   Model model = plain.mutable_copy();
-  for (const std::string& name : selected_names(select_sites(plain, stages::sites))) {
+  for (const std::string& name : selected_names(select_sites(plain, sites))) {
     SiteWeight& weight = model.writable(name);
     if (reference) set_reference(weight, weight.sparse * 0.8);
     if (mask) apply_mask(weight, random_uniform(RandomStream(6).at(name), weight.sparse.sizes(), at::kDouble) < 0.6);
@@ -27,7 +25,7 @@ Model represented(const Model& plain, bool reference, bool mask, bool low_rank) 
 }
 
 // The same structure, other weights.
-Model mamba_like(const Model& model) {
+Model alike(const Model& model) {
   Model other = model.mutable_copy();
   for (const SiteSpec& spec : model.sites())
     other.writable(spec.name).sparse.add_(normal(spec.shape, 12).to(model.dtype()), 0.05);
@@ -55,8 +53,14 @@ void check_cell(const std::string& stage, const SiteWeight& before, const SiteWe
   }
   CHECK(!gave_up);
   CHECK(!fills_zeros(before, after));
-  const bool thins = stage == "dare" || stage == "mask";
+  const bool thins = stage.starts_with("dare") || stage == "mask";
   const bool adds_factors = stage == "project" || stage == "compensate";
+  if (stage == "rounded") {
+    CHECK(same(before.mask, after.mask));
+    CHECK(after.rank() == before.rank());
+    CHECK(at::allclose(after.sparse, before.sparse, 1e-3, 1e-6));
+    return;
+  }
   if (thins) {
     CHECK(after.has_mask());
     CHECK(at::equal(after.sparse != 0, at::logical_and(after.mask, before.sparse != 0)));
@@ -75,36 +79,48 @@ void check_cell(const std::string& stage, const SiteWeight& before, const SiteWe
   if (stage == "interpolate") CHECK(!same(before.sparse, after.sparse));
 }
 
-}  // namespace
+bool says_mask_given_up(const Value& value, const std::string& site) {
+  if (value.fields.count("report") == 0) return false;
+  const Table report = table_from(value.at("report"));
+  if (!report.has_column("gave_up_mask")) return false;
+  for (std::size_t row = 0; row < report.rows(); ++row) {
+    if (report.column("site").cells.at(row) == site) return report.column("gave_up_mask").cells.at(row);
+  }
+  return false;
+}
 
-TEST_CASE("every op does to every representation what the table says") {
-  stages::load_all();
-  const Model plain = mamba();
+// Every op on one site of a model, in all eight representations.
+void check_table(const Model& plain, const std::string& site, Around (*around_of)(const Model&)) {
+  const std::string sites = around_of(plain).chosen;
   for (int kind = 0; kind < 8; ++kind) {
     const bool reference = (kind & 1) != 0, mask = (kind & 2) != 0, low_rank = (kind & 4) != 0;
-    const Model model = represented(plain, reference, mask, low_rank);
+    const Model model = represented(plain, sites, reference, mask, low_rank);
     // Compensation restores towards another model, so that there is something to restore.
-    Around around(model);
-    around.start = mamba_like(plain).to_field();
-    for (const char* stage :
-         {"dare", "mask", "project", "compensate", "truncate", "truncate effective", "lora", "interpolate"}) {
+    Around around = around_of(model);
+    around.start = alike(plain).to_field();
+    for (const char* stage : {"dare", "dare magnitude", "dare rows", "mask", "project", "compensate", "truncate",
+                              "truncate effective", "lora", "interpolate", "rounded"}) {
       INFO(stage << (reference ? " on a reference" : "") << (mask ? " with a mask" : "")
                  << (low_rank ? " with a low-rank part" : ""));
       const Value value = std::string(stage) == "interpolate"
-                              ? stages::apply("alphaedit/interpolate", {{"sites", stages::sites}, {"alphas", {0.3}}},
-                                              model, {{"tasks", mamba_like(plain).to_field()}})
+                              ? stages::apply("alphaedit/interpolate", {{"sites", sites}, {"alphas", {0.3}}}, model,
+                                              {{"tasks", alike(plain).to_field()}})
                               : stages::run_stage(stage, model, around);
       const Model after = Model::from_field(value.at("model"));
-      bool gave_up = false;
-      const Table report = table_from(value.at("report"));
-      if (report.has_column("gave_up_mask")) {
-        for (std::size_t row = 0; row < report.rows(); ++row) {
-          if (report.column("site").cells.at(row) == site) gave_up = report.column("gave_up_mask").cells.at(row);
-        }
-      }
-      check_cell(stage, model.weight(site), after.weight(site), gave_up);
+      check_cell(stage, model.weight(site), after.weight(site), says_mask_given_up(value, site));
     }
   }
+}
+
+}  // namespace
+
+TEST_CASE("every op does to every representation what the table says, on Mamba") {
+  stages::load_all();
+  check_table(mamba(), "backbone.layers.1.mixer.in_proj", [](const Model& model) { return Around(model); });
+}
+
+TEST_CASE("every op does to every representation what the table says, on CLIP") {
+  check_table(stages::small_clip(), "vision_model.encoder.layers.0.mlp.fc1", Around::of_clip);
 }
 
 }  // namespace colonnade::alphaedit
