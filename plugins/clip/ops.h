@@ -6,6 +6,7 @@
 namespace colonnade::clip {
 
 void declare_models(Registrar& registrar);
+void declare_shrink(Registrar& registrar);
 void declare_texts(Registrar& registrar);
 
 }  // namespace colonnade::clip

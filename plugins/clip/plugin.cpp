@@ -8,6 +8,7 @@ namespace {
 void register_plugin(Registrar& registrar) {
   register_architecture(registrar, std::make_shared<const Clip>());
   declare_models(registrar);
+  declare_shrink(registrar);
   declare_texts(registrar);
 }
 
