@@ -4,6 +4,8 @@
 #include <ATen/Parallel.h>
 #include <c10/core/GradMode.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cstring>
 
 namespace colonnade {
@@ -12,8 +14,8 @@ namespace {
 
 constexpr std::int64_t most_rows = 4;  // of x
 constexpr std::int64_t lanes = 8;
-constexpr std::int64_t ahead_bytes =
-    4096;  // that are asked of memory beforehand: the processor's own guess ends at a page
+// Asked of memory beforehand: by itself the processor looks no further than the end of a page.
+constexpr std::int64_t ahead_bytes = 2048;
 constexpr std::int64_t elements_a_task = 32768;
 
 bool wants_gradient(const Tensor& tensor) {
@@ -111,8 +113,15 @@ void multiply(const Operands<Weight>& on, std::int64_t rows) {
   constexpr void (*by_rows[])(const Operands<Weight>&, std::int64_t, std::int64_t) = {
       multiply<1, Weight>, multiply<2, Weight>, multiply<3, Weight>, multiply<4, Weight>};
   const auto work = by_rows[rows - 1];
-  const std::int64_t grain = std::max<std::int64_t>(1, elements_a_task / on.in);
-  at::parallel_for(0, on.out, grain, [&](std::int64_t begin, std::int64_t end) { work(on, begin, end); });
+  // Each thread takes the next rows when it is done with its last: none waits for one that the machine holds up.
+  const std::int64_t step = std::max<std::int64_t>(1, elements_a_task / on.in);
+  const std::int64_t threads = std::min<std::int64_t>(at::get_num_threads(), (on.out + step - 1) / step);
+  std::atomic<std::int64_t> next = 0;
+  at::parallel_for(0, threads, 1, [&](std::int64_t, std::int64_t) {
+    for (std::int64_t first = next.fetch_add(step); first < on.out; first = next.fetch_add(step)) {
+      work(on, first, std::min(first + step, on.out));
+    }
+  });
 }
 
 #endif

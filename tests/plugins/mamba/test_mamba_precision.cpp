@@ -11,7 +11,12 @@
 #include "colonnade/tensor/recurrent.h"
 #include "plugins/mamba/load.h"
 #include "tests/plugins/mamba/model_support.h"
+#include "tests/support/plugins.h"
 #include "tests/support/safetensors_bytes.h"
+
+extern "C" {
+extern const colonnade::PluginDescriptor colonnade_plugin;
+}
 
 namespace colonnade::mamba {
 namespace {
@@ -127,6 +132,7 @@ TEST_CASE("weights published in half precision are kept or widened as asked, and
     CHECK(relative_error(kept.forward(batch), logits) < (type == at::kHalf ? kRounded : kCoarser * kRounded));
     CHECK(relative_error(in_pieces(kept, batch.at("ids"), 1), kept.forward(batch)) < kPieces);
     // As a value, and as an export says it.
+    register_linked_plugin(colonnade_plugin);
     const Model stored = Model::from_field(kept.to_field());
     CHECK(stored.weight_dtype() == type);
     CHECK(at::equal(stored.forward(batch), kept.forward(batch)));
