@@ -1,5 +1,6 @@
 #include "colonnade/tensor/recurrent.h"
 
+#include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/core/grad_mode.h>
 
 #include "colonnade/error.h"
@@ -21,6 +22,8 @@ NamedTensors initial_state(const Model& model, std::int64_t batch) {
 
 Tensor forward_from(const Model& model, const Batch& batch, NamedTensors& state) {
   const at::NoGradGuard no_gradients;
+  // A token is hundreds of small ops: none of them has to ask whether it is recorded.
+  const at::AutoDispatchBelowADInplaceOrView unrecorded;
   SiteRunner run(model, {}, nullptr);
   return recurrent(model).forward_from(run, model.configuration(), batch, state);
 }

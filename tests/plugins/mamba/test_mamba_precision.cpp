@@ -1,5 +1,6 @@
 // What models in fp32 and in half precision are accurate to, every tensor random: whole against in pieces, a token at a
 // time and padded, and half-precision weights as published.
+#include <ATen/Parallel.h>
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
@@ -49,6 +50,11 @@ Tensor in_pieces(const Model& model, const Tensor& ids, std::int64_t length) {
   return at::cat(logits, 1);
 }
 
+/// Of a token at a time: several threads would wait for each other on a busy machine.
+void use_one_thread() {
+  at::set_num_threads(1);
+}
+
 /// The model's weights as a published file of one type.
 std::string published_bytes(const Model& model, const char* type, at::ScalarType as) {
   Json header = Json::object();
@@ -83,6 +89,7 @@ class Published {
 };
 
 TEST_CASE("in fp32 a sequence in pieces, or a token at a time, has the logits of the whole") {
+  use_one_thread();
   const Configuration c = configuration_of(DType::f32);
   const Model model = random_model(c, 3);
   const Tensor ids = random_batch(c, 2, 150, 4).at("ids");
@@ -96,6 +103,7 @@ TEST_CASE("in fp32 a sequence in pieces, or a token at a time, has the logits of
 }
 
 TEST_CASE("in fp32 a padded batch has the logits of its sequences alone") {
+  use_one_thread();
   const Configuration c = configuration_of(DType::f32);
   const Model model = random_model(c, 5);
   constexpr std::int64_t kLength = 90;
@@ -115,6 +123,7 @@ TEST_CASE("in fp32 a padded batch has the logits of its sequences alone") {
 }
 
 TEST_CASE("weights published in half precision are kept or widened as asked, and are near those of fp32") {
+  use_one_thread();
   const Configuration c = configuration_of(DType::f32);
   const Model exact = random_model(c, 7);
   const Batch batch = ids_of(random_batch(c, 2, 60, 8).at("ids"));
@@ -145,6 +154,7 @@ TEST_CASE("weights published in half precision are kept or widened as asked, and
 }
 
 TEST_CASE("a NaN, an infinity or a number beyond the type is named with its file and tensor") {
+  use_one_thread();
   const Configuration c = configuration_of(DType::f32);
   const std::string site = "backbone.layers.1.mixer.x_proj";
   const auto message = [&](double number, const char* name, at::ScalarType as, DType dtype) {
