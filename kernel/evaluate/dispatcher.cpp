@@ -108,11 +108,12 @@ Entry* Dispatcher::next(const RunningTasks& running) {
   return nullptr;
 }
 
-WorkerProcess* Dispatcher::choose(std::list<WorkerProcess>& workers, const Entry& entry) {
+WorkerProcess* Dispatcher::choose(std::list<WorkerProcess>& workers, const Entry& entry) const {
   if (is_measured(entry)) return nullptr;
+  const std::string device = device_of(*entry.node, options_.environment);
   WorkerProcess* best = nullptr;
   for (WorkerProcess& worker : workers) {
-    if (!worker.idle || worker.retired) continue;
+    if (!worker.idle || worker.retired || worker.device != device) continue;
     if (!best) {
       best = &worker;
       continue;

@@ -36,8 +36,9 @@ class Dispatcher {
   Entry* next(const RunningTasks& running);
   // Why the node can never run here; "" if it can.
   std::string refusal(const Entry& entry) const;
-  // An idle worker, the one that holds most of the node's inputs, else of its plugins; nullptr if a new one is needed.
-  static WorkerProcess* choose(std::list<WorkerProcess>& workers, const Entry& entry);
+  // An idle worker on the node's device, the one that holds most of the node's inputs, else of its plugins; nullptr if a
+  // new one is needed.
+  WorkerProcess* choose(std::list<WorkerProcess>& workers, const Entry& entry) const;
   Running admit(Entry& entry);
 
  private:

@@ -83,6 +83,7 @@ class LocalEvaluator final : public Evaluator {
   void publish();
   void dispatch();
   void start(Entry& entry);
+  WorkerProcess& start_worker(const std::string& device);
   Task make_task(const Entry& entry);
   void receive(WorkerProcess& worker, const Json& message);
   void worker_ended(WorkerProcess& worker, const WorkerEnd& end);
@@ -196,8 +197,8 @@ void LocalEvaluator::start(Entry& entry) {
     table_.fail(entry, error.what());
     return;
   }
-  WorkerProcess* worker = Dispatcher::choose(pool_.workers(), entry);
-  if (!worker) worker = &pool_.start();
+  WorkerProcess* worker = dispatcher_.choose(pool_.workers(), entry);
+  if (!worker) worker = &start_worker(device_of(*entry.node, options_.environment));
   worker->idle = false;
   worker->last_used = running.task;
   worker->plugins.insert(entry.key->plugins.begin(), entry.key->plugins.end());
@@ -212,6 +213,19 @@ void LocalEvaluator::start(Entry& entry) {
   observer_.on_started(entry.node, entry.key->key, worker->id);
 }
 
+// Idle workers of another device make room for it.
+WorkerProcess& LocalEvaluator::start_worker(const std::string& device) {
+  int others = static_cast<int>(pool_.workers().size()) + 1 - options_.workers;
+  for (WorkerProcess& worker : pool_.workers()) {
+    if (others <= 0 || !worker.idle || worker.retired || worker.device == device) continue;
+    pool_.retire(worker);
+    --others;
+  }
+  WorkerProcess& worker = pool_.start();
+  worker.device = device;
+  return worker;
+}
+
 Task LocalEvaluator::make_task(const Entry& entry) {
   const Node& node = *entry.node;
   Task task;
@@ -223,7 +237,7 @@ Task LocalEvaluator::make_task(const Entry& entry) {
   task.threads = options_.environment.threads;
   if (node.schema->op_class == OpClass::bitwise) task.quick_seconds = options_.quota.most_seconds;
   task.device = device_of(node, options_.environment);
-  for (const PluginInfo* plugin : catalogue_.closure(entry.key->plugins)) {
+  for (const PluginInfo* plugin : catalogue_.closure(entry.key->plugins, task.device)) {
     task.plugins.push_back({plugin->name, plugin->stamp.version, plugin->origin, plugin->file, plugin->binary});
   }
   for (std::size_t i = 0; i < entry.inputs.size(); ++i) {

@@ -9,11 +9,11 @@ namespace colonnade::host {
 
 KeySources make_key_sources(const Catalogue& catalogue, const std::filesystem::path& cache_folder) {
   KeySources sources;
-  auto code = std::make_shared<std::map<std::string, Json>>();
-  sources.code = [&catalogue, code](const std::string& plugin) {
-    const auto known = code->find(plugin);
+  auto code = std::make_shared<std::map<std::pair<std::string, std::string>, Json>>();
+  sources.code = [&catalogue, code](const std::string& plugin, const std::string& device) {
+    const auto known = code->find({plugin, device});
     if (known != code->end()) return known->second;
-    return code->emplace(plugin, catalogue.code_of({plugin})).first->second;
+    return code->emplace(std::pair(plugin, device), catalogue.code_of({plugin}, device)).first->second;
   };
   auto contents = std::make_shared<std::map<std::string, Hash>>();
   sources.path_content = [cache_folder, contents](const std::string& path) {
@@ -23,6 +23,7 @@ KeySources make_key_sources(const Catalogue& catalogue, const std::filesystem::p
   };
   sources.schema = [&catalogue](const std::string& op) { return catalogue.find_op(op); };
   sources.machine = machine_identity();
+  sources.card = cuda_card();
   return sources;
 }
 

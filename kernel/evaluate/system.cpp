@@ -9,7 +9,10 @@
 #include <csignal>
 #include <cstring>
 #include <ctime>
+#include <filesystem>
 #include <fstream>
+#include <set>
+#include <string_view>
 
 #include "colonnade/hash.h"
 #include "kernel/graph/keys.h"
@@ -81,6 +84,21 @@ std::string machine_identity() {
   const std::string installation = first_line("/etc/machine-id");
   if (!installation.empty()) identity += ", " + hash_bytes(installation).short_hex();
   return identity;
+}
+
+std::string cuda_card() {
+  std::error_code error;
+  std::set<std::filesystem::path> cards;
+  for (const auto& card : std::filesystem::directory_iterator("/proc/driver/nvidia/gpus", error)) cards.insert(card);
+  if (cards.empty()) return "unknown card";
+  std::ifstream information(*cards.begin() / "information");
+  constexpr std::string_view label = "Model:";
+  for (std::string line; std::getline(information, line);) {
+    if (!line.starts_with(label)) continue;
+    const std::size_t start = line.find_first_not_of(" \t", label.size());
+    if (start != std::string::npos) return line.substr(start);
+  }
+  return "unknown card";
 }
 
 double monotonic_seconds() {

@@ -20,6 +20,8 @@ void reset_peak_memory();
 
 // What a measured value belongs to: processor, number of cores, memory, and the installation.
 std::string machine_identity();
+// The first CUDA card, as its driver names it ("NVIDIA H200"); "unknown card" where the driver does not tell.
+std::string cuda_card();
 
 double monotonic_seconds();
 

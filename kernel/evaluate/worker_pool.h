@@ -24,6 +24,8 @@ struct WorkerProcess {
   std::filesystem::path log;
   std::uintmax_t log_start = 0;  // where the log of the task under way begins
 
+  std::string device;             // of its first task and all that follow: a process that has a card's libraries
+                                  // is another one than those that compute on the CPU
   std::set<std::string> plugins;  // that it has loaded
   std::set<Hash> contents;        // fields that it has had in hand
   std::uint64_t last_used = 0;

@@ -167,9 +167,11 @@ NodeKey make_key(const Node& node, const std::vector<KeyInput>& inputs, const Nu
     record["inputs"].push_back({{"role", input.role}, {"content", input.content.hex()}});
     result.plugins.insert(input.carries.begin(), input.carries.end());
   }
+  const std::string device = device_of(node, environment);
   record["code"] = Json::object();
-  for (const std::string& plugin : result.plugins) record["code"].update(sources.code(plugin));
-  record["device"] = device_of(node, environment);
+  for (const std::string& plugin : result.plugins) record["code"].update(sources.code(plugin, device));
+  record["device"] = device;
+  if (device == "cuda") record["card"] = sources.card;
   record["environment"] = to_json(environment);
   if (node.seed) {
     record["seed"] = node.seed->value;

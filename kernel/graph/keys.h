@@ -33,10 +33,12 @@ struct KeyInput {
 // Supplied by the plugin catalogue: what stands for a plugin's code (binary hash, or declared version with
 // --trust-versions), its required plugins included; and a path parameter's content hash.
 struct KeySources {
-  std::function<Json(const std::string& plugin)> code;  // {"NAME": "hash...", "sdk": "...", "torch": "2.11.0+cu130"}
+  // {"NAME": "hash...", "sdk": "...", "torch": "2.11.0+cu130"}
+  std::function<Json(const std::string& plugin, const std::string& device)> code;
   std::function<Hash(const std::string& path)> path_content;
   std::function<const OpSchema*(const std::string& op)> schema;  // for recipes' plugins
   std::string machine;                                           // identity for measured ops
+  std::string card;                                              // for nodes on CUDA
 };
 
 // The key of a node whose inputs' contents are known: `record` names every part (so that `why` can say what changed),

@@ -57,15 +57,19 @@ class LoadedCatalogue final : public Catalogue {
   }
 
   const OpSchema& resolve_op(const std::string& name, const std::string& where) const override;
-  std::vector<const PluginInfo*> closure(const std::set<std::string>& names) const override;
-  Json code_of(const std::set<std::string>& names) const override;
+  std::vector<const PluginInfo*> closure(const std::set<std::string>& names, const std::string& device) const override;
+  Json code_of(const std::set<std::string>& names, const std::string& device) const override;
 
  private:
   [[noreturn]] void refuse_full_id(const std::string& name, const std::string& opening) const;
   [[noreturn]] void refuse_short_name(const std::string& name, const std::string& opening) const;
   std::vector<std::string> plugin_names() const;
-  void add_to_closure(const std::string& name, const std::string& reason, std::set<std::string>& seen,
-                      std::vector<const PluginInfo*>& closure) const;
+  struct Closure {
+    std::string device;
+    std::set<std::string> seen;
+    std::vector<const PluginInfo*> plugins;
+  };
+  void add_to_closure(const std::string& name, const std::string& reason, Closure& closure) const;
 
   CatalogueContents contents_;
   bool trust_versions_;
@@ -73,7 +77,7 @@ class LoadedCatalogue final : public Catalogue {
   std::map<std::string, std::vector<const PluginInfo*>> extensions_;  // by the plugin that is extended
   std::map<std::string, const OpSchema*> ops_;
   std::map<std::string, std::vector<const OpSchema*>> short_names_;
-  mutable std::map<std::set<std::string>, Json> code_;
+  mutable std::map<std::pair<std::set<std::string>, std::string>, Json> code_;  // by names and device
 };
 
 std::vector<std::string> LoadedCatalogue::plugin_names() const {
@@ -132,9 +136,8 @@ void LoadedCatalogue::refuse_short_name(const std::string& name, const std::stri
   throw Error(ErrorKind::usage, fmt::format("{}unknown op '{}'{}{}", opening, name, did_you_mean(name, names), note));
 }
 
-void LoadedCatalogue::add_to_closure(const std::string& name, const std::string& reason, std::set<std::string>& seen,
-                                     std::vector<const PluginInfo*>& closure) const {
-  if (!seen.insert(name).second) return;
+void LoadedCatalogue::add_to_closure(const std::string& name, const std::string& reason, Closure& closure) const {
+  if (!closure.seen.insert(name).second) return;
   const PluginInfo* plugin = find_plugin(name);
   if (plugin == nullptr) {
     throw Error(ErrorKind::environment, fmt::format("plugin '{}' is needed{} and was not found{}", name, reason,
@@ -145,30 +148,35 @@ void LoadedCatalogue::add_to_closure(const std::string& name, const std::string&
                                                     plugin->file.string(), reason, plugin->disabled));
   }
   const std::string by = fmt::format(" by plugin '{}'", name);
-  for (const std::string& required : plugin->stamp.requires_plugins) add_to_closure(required, by, seen, closure);
-  for (const std::string& extended : plugin->stamp.extends_plugins) add_to_closure(extended, by, seen, closure);
-  closure.push_back(plugin);
+  for (const std::string& required : plugin->stamp.requires_plugins) add_to_closure(required, by, closure);
+  for (const std::string& extended : plugin->stamp.extends_plugins) add_to_closure(extended, by, closure);
+  closure.plugins.push_back(plugin);
   const auto extensions = extensions_.find(name);
   if (extensions == extensions_.end()) return;
-  for (const PluginInfo* extension : extensions->second) add_to_closure(extension->name, by, seen, closure);
+  for (const PluginInfo* extension : extensions->second) {
+    const std::string device = device_of(*extension);
+    if (device == cpu_device || device == closure.device) add_to_closure(extension->name, by, closure);
+  }
 }
 
-std::vector<const PluginInfo*> LoadedCatalogue::closure(const std::set<std::string>& names) const {
-  std::vector<const PluginInfo*> result;
-  std::set<std::string> seen;
-  for (const std::string& name : names) add_to_closure(name, "", seen, result);
-  return result;
+std::vector<const PluginInfo*> LoadedCatalogue::closure(const std::set<std::string>& names,
+                                                        const std::string& device) const {
+  Closure result;
+  result.device = device;
+  if (device != cpu_device) add_to_closure(device, fmt::format(" for the device '{}'", device), result);
+  for (const std::string& name : names) add_to_closure(name, "", result);
+  return result.plugins;
 }
 
-Json LoadedCatalogue::code_of(const std::set<std::string>& names) const {
-  const auto known = code_.find(names);
+Json LoadedCatalogue::code_of(const std::set<std::string>& names, const std::string& device) const {
+  const auto known = code_.find({names, device});
   if (known != code_.end()) return known->second;
   const auto code = [&](const Hash& binary, const std::string& version) {
     return trust_versions_ ? "version " + version : binary.hex();
   };
   Json result = {{"sdk", code(contents_.sdk, COLONNADE_VERSION)}};
   bool with_torch = false;
-  for (const PluginInfo* plugin : closure(names)) {
+  for (const PluginInfo* plugin : closure(names, device)) {
     result[plugin->name] = code(plugin->binary, plugin->stamp.version);
     with_torch = with_torch || plugin->stamp.torch != no_torch;
   }
@@ -176,10 +184,17 @@ Json LoadedCatalogue::code_of(const std::set<std::string>& names) const {
     result["tensor"] = code(contents_.tensor, COLONNADE_VERSION);
     result["torch"] = host_torch_version().value_or(no_torch);
   }
-  return code_[names] = result;
+  return code_[{names, device}] = result;
 }
 
 }  // namespace
+
+std::string device_of(const PluginInfo& plugin) {
+  const auto& required = plugin.stamp.requires_plugins;
+  const bool cuda =
+      plugin.name == cuda_device || std::find(required.begin(), required.end(), cuda_device) != required.end();
+  return cuda ? cuda_device : cpu_device;
+}
 
 std::unique_ptr<Catalogue> Catalogue::load(const PluginPaths& paths, const std::filesystem::path& cache_folder,
                                            bool trust_versions) {

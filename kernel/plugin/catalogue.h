@@ -15,6 +15,9 @@
 
 namespace colonnade::host {
 
+inline constexpr const char* cpu_device = "cpu";
+inline constexpr const char* cuda_device = "cuda";
+
 // One plugin file that was found.
 struct PluginInfo {
   std::string name;
@@ -55,11 +58,17 @@ class Catalogue {
   // disabled plugin with the reason. `where` opens the message.
   virtual const OpSchema& resolve_op(const std::string& name, const std::string& where) const = 0;
 
-  // The plugins needed to evaluate with `names`, required ones first. Error(environment) if one is missing or disabled.
-  virtual std::vector<const PluginInfo*> closure(const std::set<std::string>& names) const = 0;
+  // The plugins needed to evaluate with `names` on a device, required ones first: for a device other than the CPU the
+  // plugin called like it too, and of what extends others only what requires no other device's plugin. Error(environment)
+  // if one is missing or disabled.
+  virtual std::vector<const PluginInfo*> closure(const std::set<std::string>& names,
+                                                 const std::string& device = cpu_device) const = 0;
   // Everything whose code may run: {"plugin name": hash or version, "sdk": ..., "tensor": ..., "torch": version}.
-  virtual Json code_of(const std::set<std::string>& names) const = 0;
+  virtual Json code_of(const std::set<std::string>& names, const std::string& device = cpu_device) const = 0;
 };
+
+// The device that a plugin's code is for: the one whose plugin it requires or is, else the CPU.
+std::string device_of(const PluginInfo& plugin);
 
 // The content hash of a file or folder: SHA-256 over sorted relative names and contents. Cached by device, inode, size and
 // times in `cache_folder`. Error(usage) if it does not exist.

@@ -77,7 +77,7 @@ class ChangeFinder {
   void look_at_code(const std::string& plugin, const Json& recorded) {
     Json now;
     try {
-      now = sources_.code(plugin);
+      now = sources_.code(plugin, environment_.device);
     } catch (const Error& error) {
       return add("code." + plugin, absent_plugin(plugin, recorded.value(plugin, Json()), error.what()));
     }

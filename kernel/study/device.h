@@ -8,8 +8,12 @@
 namespace colonnade::host {
 
 struct CudaSupport {
-  bool device = false;  // this machine has one that processes can use
-  bool ops = false;     // an op that was found follows the study's device
+  bool device = false;            // this machine has one that processes can use
+  std::string plugin = "absent";  // why the plugin of the device cannot be used; "" if it can
+  bool library = false;           // LibTorch's part for it is there
+  bool ops = false;               // an op that was found follows the study's device
+
+  bool complete() const { return device && plugin.empty() && library && ops; }
 };
 CudaSupport find_cuda(const Catalogue& catalogue);
 

@@ -33,6 +33,7 @@ class Requested {
  public:
   Requested(const PreparedStudy& prepared, Recorder& recorder)
       : catalogue_(*prepared.catalogue),
+        device_(prepared.environment.device),
         sources_(plugin_sources(*prepared.catalogue)),
         recorder_(recorder),
         locked_(plugins_of(template_nodes(prepared.study->description()), sources_)) {}
@@ -44,7 +45,7 @@ class Requested {
       stack.pop_back();
       if (!nodes_.emplace(node->structure, node).second) continue;
       for (const std::string& plugin : plugins_of({node}, sources_)) {
-        if (locked_.insert(plugin).second) recorder_.code(plugin, catalogue_.code_of({plugin}));
+        if (locked_.insert(plugin).second) recorder_.code(plugin, catalogue_.code_of({plugin}, device_));
       }
       for (const NodeInput& input : node->inputs) stack.push_back(input.from.node);
     }
@@ -55,19 +56,22 @@ class Requested {
 
  private:
   const Catalogue& catalogue_;
+  const std::string device_;
   KeySources sources_;
   Recorder& recorder_;
   std::set<std::string> locked_;
   std::map<Hash, NodeRef> nodes_;
 };
 
-bool is_finished(const RunFolder& folder, const RunHistory& history, const Catalogue& catalogue) {
+bool is_finished(const RunFolder& folder, const RunHistory& history, const PreparedStudy& prepared) {
   std::error_code error;
   const bool has_outputs = std::filesystem::exists(folder.path / first_result, error) &&
                            std::filesystem::exists(folder.path / first_report, error);
   if (!history.finished || history.failed_trials > 0 || !has_outputs) return false;
   for (const auto& [plugin, code] : history.code) {
-    if (!catalogue.find_plugin(plugin) || catalogue.code_of({plugin}) != code) return false;
+    const Catalogue& catalogue = *prepared.catalogue;
+    if (!catalogue.find_plugin(plugin)) return false;
+    if (catalogue.code_of({plugin}, prepared.environment.device) != code) return false;
   }
   return true;
 }
@@ -84,7 +88,7 @@ std::optional<RunOutcome> find_finished(const PreparedStudy& prepared, const Stu
   const JournalContents contents = read_journal(folder->journal());
   RunHistory history;
   for (const Json& event : contents.events) history.apply(event);
-  if (!is_finished(*folder, history, *prepared.catalogue)) return std::nullopt;
+  if (!is_finished(*folder, history, prepared)) return std::nullopt;
   RunOutcome outcome;
   outcome.folder = *folder;
   outcome.messages = contents.damage;
@@ -147,7 +151,7 @@ RunOutcome execute_study(PreparedStudy& prepared, const DisplayFactory& make_dis
   const auto display = make_display ? make_display(outcome.folder) : nullptr;
   Recorder recorder(*journal, display.get());
   // Another process may have finished it between the first look and the lock.
-  if (is_finished(outcome.folder, recorder.history(), *prepared.catalogue)) {
+  if (is_finished(outcome.folder, recorder.history(), prepared)) {
     take_finished(recorder.history(), outcome);
     return outcome;
   }

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 #include <system_error>
 
@@ -135,8 +136,17 @@ std::set<std::string> plugins_of(const std::vector<NodeRef>& nodes, const KeySou
   return plugins;
 }
 
+// A run that reaches a card depends on its code and on which one it is.
+std::string device_reached(const std::vector<NodeRef>& nodes, const NumericEnvironment& environment) {
+  const bool cuda = std::any_of(nodes.begin(), nodes.end(),
+                                [&](const NodeRef& node) { return device_of(*node, environment) == cuda_device; });
+  return cuda ? cuda_device : environment.device;
+}
+
 StudyLock make_lock(const LockInputs& inputs) {
   const StudyDescription& description = inputs.description;
+  const std::vector<NodeRef> nodes = template_nodes(description);
+  const std::string device = device_reached(nodes, inputs.environment);
   const KeySources sources = make_key_sources(inputs.catalogue, inputs.cache_folder);
   const GraphWriter graph(description, sources);
   Json document = {
@@ -152,12 +162,13 @@ StudyLock make_lock(const LockInputs& inputs) {
       {"seeds", inputs.seeds},
       {"settings", without_paths("", description.used_settings, inputs.settings, sources)},
       {"nodes", graph.nodes()},
-      {"code", inputs.catalogue.code_of(plugins_of(template_nodes(description), sources))},
+      {"code", inputs.catalogue.code_of(plugins_of(nodes, sources), device)},
       {"device", inputs.environment.device},
       {"environment", to_json(inputs.environment)},
   };
   if (!description.shared_files.empty()) document["study"]["files"] = graph.metrics(description.shared_files);
   if (inputs.trust_versions) document["trust_versions"] = true;
+  if (device == cuda_device) document["card"] = sources.card;
   StudyLock lock;
   // As it will be read back.
   lock.document = Json::parse(dump(document));

@@ -25,7 +25,7 @@ struct World {
                  {"names", Json::array({"ab", "c"})}};
   std::optional<SeedBinding> seed = SeedBinding{false, 7};
   std::optional<std::uint64_t> stream;
-  std::string device, label = "label", machine = "machine one";
+  std::string device, label = "label", machine = "machine one", card = "card one";
   Where where = {"study.lua", 3};
   std::string left = "left", right = "right";
   std::set<std::string> carries = {"carried"};
@@ -61,7 +61,10 @@ struct World {
       inputs.push_back({input.role, hash_bytes(input.from.node->params.at("text").get<std::string>()), carries});
     }
     KeySources sources;
-    sources.code = [this](const std::string& plugin) { return Json{{plugin, code.at(plugin)}, {"sdk", "sdk-1"}}; };
+    sources.code = [this](const std::string& plugin, const std::string&) {
+      return Json{{plugin, code.at(plugin)}, {"sdk", "sdk-1"}};
+    };
+    sources.card = card;
     sources.path_content = [this](const std::string& path) { return hash_bytes(files.at(path)); };
     sources.schema = [this](const std::string& op) { return op == "kit/tool" ? &tool : nullptr; };
     sources.machine = machine;
@@ -106,13 +109,14 @@ TEST_CASE("A key changes with each thing that can change the result, and with no
        {"environment.variables.MKL_CBWR"}},
       {"seed", [](World& w) { w.seed->value = 8; }, {"seed"}},
       {"stream", [](World& w) { w.stream = 1; }, {"stream"}},
-      {"device", [](World& w) { w.device = "cuda"; }, {"device"}},
+      {"device", [](World& w) { w.device = "cuda"; }, {"card", "device"}},
       {"the content of a path", [](World& w) { w.files["/data/a"] = "byteS"; }, {"params.file"}},
       {"the machine, of a measured op", [](World& w) { w.join.op_class = OpClass::measured; }, {"machine"}},
 
       {"a moved file", [](World& w) { w.files["/else/b"] = "bytes", w.params["file"] = "/else/b"; }, {}},
       {"the label", [](World& w) { w.label = "another"; }, {}},
       {"the line in the study", [](World& w) { w.where.line = 99; }, {}},
+      {"the card, of an op on the CPU", [](World& w) { w.card = "card two"; }, {}},
       {"the machine, of a bitwise op", [](World& w) { w.machine = "machine two"; }, {}},
       {"the study's device, of an op that does not follow it", [](World& w) { w.environment.device = "cuda"; }, {}},
       {"an explicit stream that is the default one", [](World& w) { w.stream = 0; }, {}},

@@ -109,8 +109,10 @@ class FakeCatalogue final : public Catalogue {
     if (const OpSchema* schema = find_op(name)) return *schema;
     throw Error(ErrorKind::usage, where + ": there is no op '" + name + "'");
   }
-  std::vector<const PluginInfo*> closure(const std::set<std::string>&) const override { return {}; }
-  Json code_of(const std::set<std::string>&) const override { return Json::object(); }
+  std::vector<const PluginInfo*> closure(const std::set<std::string>&, const std::string&) const override {
+    return {};
+  }
+  Json code_of(const std::set<std::string>&, const std::string&) const override { return Json::object(); }
 
  private:
   std::vector<OpSchema> ops_;

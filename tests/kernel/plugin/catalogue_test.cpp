@@ -208,6 +208,22 @@ TEST_CASE("What extends a plugin is part of its code") {
   CHECK(load_fixtures({"good"})->code_of({"good"}) != catalogue->code_of({"good"}));
 }
 
+TEST_CASE("Code for a device is part of what runs there, and of nothing else") {
+  const std::unique_ptr<Catalogue> catalogue = load_fixtures({"good", "cuda", "on_cuda"});
+  REQUIRE(catalogue->find_plugin("on_cuda")->disabled == "");
+  CHECK(device_of(*catalogue->find_plugin("on_cuda")) == "cuda");
+  CHECK(device_of(*catalogue->find_plugin("good")) == "cpu");
+  CHECK(catalogue->closure({"good"}).size() == 1);
+  CHECK(catalogue->code_of({"good"}) == load_fixtures({"good"})->code_of({"good"}));
+  const std::vector<const PluginInfo*> closure = catalogue->closure({"good"}, "cuda");
+  REQUIRE(closure.size() == 3);
+  CHECK(closure[0]->name == "cuda");
+  CHECK(closure[2]->name == "on_cuda");
+  CHECK(catalogue->code_of({"good"}, "cuda").contains("on_cuda"));
+  CHECK(message_of([&] { load_fixtures({"good"})->closure({"good"}, "cuda"); }, ErrorKind::environment) ==
+        "plugin 'cuda' is needed for the device 'cuda' and was not found");
+}
+
 TEST_CASE("What needs a disabled plugin is disabled with it") {
   const ScratchFolder folder;
   write_bytes(folder.path() / "good.plugin.so", "no plugin at all");
