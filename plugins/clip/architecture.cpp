@@ -78,8 +78,8 @@ Tensor of_length_one(const Tensor& x) {
   return x / x.norm(2, {-1}, true);
 }
 
-Tensor positions(std::int64_t count) {
-  return at::arange(count, at::TensorOptions().dtype(at::kLong)).unsqueeze(0);
+Tensor positions(std::int64_t count, const Tensor& like) {
+  return at::arange(count, like.options().dtype(at::kLong)).unsqueeze(0);
 }
 
 void check_pixels(const Configuration& c, const Tensor& pixels) {
@@ -106,7 +106,7 @@ Tensor embed_pictures(SiteRunner& run, const Configuration& c, const Tensor& giv
   const Tensor pixels = given.to(type);
   const Tensor patches = run.linear(kPatchEmbedding, patches_of(c, pixels));
   const Tensor front = run.parameter(kClassEmbedding).expand({pixels.size(0), 1, c.vision.width});
-  Tensor x = at::cat({front, patches}, 1) + run.embedding(kVisionPositions, positions(c.patches() + 1));
+  Tensor x = at::cat({front, patches}, 1) + run.embedding(kVisionPositions, positions(c.patches() + 1, pixels));
   x = TowerPass(run, c, Side::vision)(run.layer_norm(kPreNorm, x, c.vision.norm_epsilon));
   const Tensor pooled = run.layer_norm(kPostNorm, x.select(1, 0), c.vision.norm_epsilon);
   return of_length_one(run.linear(kVisionProjection, pooled));
@@ -138,7 +138,7 @@ Tensor embed_texts(SiteRunner& run, const Configuration& c, const Tensor& given)
   const Tensor ends = end_positions(c, given);
   const std::int64_t length = given.size(0) > 0 ? ends.max().item<std::int64_t>() + 1 : given.size(1);
   const Tensor ids = given.narrow(1, 0, length);
-  Tensor x = run.embedding(kTokenEmbedding, ids) + run.embedding(kTextPositions, positions(length));
+  Tensor x = run.embedding(kTokenEmbedding, ids) + run.embedding(kTextPositions, positions(length, ids));
   x = TowerPass(run, c, Side::text)(x);
   const Tensor index = ends.reshape({-1, 1, 1}).expand({-1, 1, c.text.width});
   const Tensor pooled = run.layer_norm(kTextNorm, x.gather(1, index).squeeze(1), c.text.norm_epsilon);
@@ -163,10 +163,10 @@ Tensor contrastive_loss(const Tensor& logits, const Tensor& groups) {
   Tensor seen = logits;
   if (groups.defined()) {
     const Tensor same = groups.reshape({-1, 1}).eq(groups.reshape({1, -1}));
-    const Tensor other = at::eye(groups.numel(), at::TensorOptions().dtype(at::kBool)).logical_not();
+    const Tensor other = at::eye(groups.numel(), groups.options().dtype(at::kBool)).logical_not();
     seen = logits.masked_fill(at::logical_and(same, other), -std::numeric_limits<double>::infinity());
   }
-  const Tensor own = at::arange(logits.size(0), at::TensorOptions().dtype(at::kLong));
+  const Tensor own = at::arange(logits.size(0), logits.options().dtype(at::kLong));
   return (at::cross_entropy_loss(seen, own) + at::cross_entropy_loss(seen.t(), own)) / 2;
 }
 

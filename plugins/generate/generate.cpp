@@ -63,7 +63,7 @@ std::vector<Continuation> generate(const Model& model, const std::vector<TokenId
   NamedTensors state = initial_state(model, rows);
   Tensor logits = forward_from(model, padded(prompts), state).select(1, -1);
   for (std::int64_t step = 0; step < generation.max_tokens; ++step) {
-    const Tensor wide = logits.to(at::kDouble).contiguous();
+    const Tensor wide = logits.to(at::kDouble).cpu().contiguous();
     const auto row_size = static_cast<std::size_t>(wide.size(1));
     // Published models pad their vocabulary: what the tokenizer does not have is never drawn.
     const std::size_t vocabulary = generation.tokenizer.is_bytes()

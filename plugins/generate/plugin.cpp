@@ -74,6 +74,7 @@ void register_plugin(Registrar& registrar) {
                  .fall_back(1.0))
       .param(list("stop", ParamType::string, "texts that end a continuation").fall_back(Json::array()))
       .work("max_tokens")
+      .any_device()
       .run(generate_texts);
 }
 

@@ -4,7 +4,9 @@
 #include <ATen/core/grad_mode.h>
 
 #include "colonnade/error.h"
+#include "colonnade/tensor/device.h"
 #include "conv_op.h"
+#include "gated_scan.h"
 
 namespace colonnade::mamba {
 namespace {
@@ -46,6 +48,11 @@ void observe_states(SiteRunner& run, const Configuration& c, std::int64_t layer,
   if (const Symmetry* state = run.wanted(prefix + ".state")) run.observe(*state, mean_over_channels(c, in));
 }
 
+bool states_wanted(const SiteRunner& run, std::int64_t layer) {
+  const std::string prefix = "layers." + std::to_string(layer);
+  return run.wanted(prefix + ".channels") != nullptr || run.wanted(prefix + ".state") != nullptr;
+}
+
 std::string state_name(std::int64_t layer, const char* what) {
   return "layers." + std::to_string(layer) + "." + what;
 }
@@ -77,12 +84,35 @@ struct Sequence {
   NamedTensors* state = nullptr;  // null: the sequence begins here and nothing is kept
 };
 
+/// The block between its two outer projections where a device's plugin has it in few kernels.
+Tensor fused_mixer(SiteRunner& run, const Configuration& c, const std::string& prefix, const Tensor& xz) {
+  const auto halves = xz.split(c.d_inner(), -1);
+  GatedScan in;
+  in.x = run.causal_conv1d_silu(prefix + "conv1d", halves[0]);
+  const auto like_x = [&](const Tensor& tensor) { return tensor.to(in.x.scalar_type()); };
+  const auto selected = like_x(run.linear(prefix + "x_proj", in.x))
+                            .split_with_sizes(at::IntArrayRef{c.dt_rank, c.d_state, c.d_state}, -1);
+  const auto [product, bias] = run.linear_and_bias(prefix + "dt_proj", selected[0]);
+  in.delta = like_x(product);
+  in.bias = bias;
+  in.a = -at::exp(run.parameter(prefix + "A_log"));
+  in.b = selected[1];
+  in.c = selected[2];
+  in.d = run.parameter(prefix + "D");
+  in.z = like_x(halves[1]);
+  return gated_scan(in, c.discretization);
+}
+
 Tensor mixer(SiteRunner& run, const Configuration& c, std::int64_t layer, const Tensor& input,
              const Sequence& sequence) {
   const std::string prefix = layer_prefix(layer) + "mixer.";
   const std::int64_t inner = c.d_inner();
   const auto masked = [&](const Tensor& x) { return sequence.mask.defined() ? x * sequence.mask : x; };
   const Tensor xz = run.linear(prefix + "in_proj", input);
+  const bool plain = !sequence.mask.defined() && sequence.state == nullptr && !states_wanted(run, layer);
+  if (c.fused && plain && has_gated_scan(xz)) {
+    return run.linear(prefix + "out_proj", fused_mixer(run, c, prefix, xz));
+  }
   const Tensor z = xz.narrow(-1, inner, inner);
   const Tensor x = masked(xz.narrow(-1, 0, inner));
   ScanTensors in;
@@ -90,9 +120,10 @@ Tensor mixer(SiteRunner& run, const Configuration& c, std::int64_t layer, const 
   in.x = masked(convolve(run, c, prefix + "conv1d", x, remembered));
   if (sequence.state != nullptr) in.h0 = sequence.state->at(state_name(layer, "scan"));
   const Tensor selected = run.linear(prefix + "x_proj", in.x);
-  in.b = selected.narrow(-1, c.dt_rank, c.d_state);
-  in.c = selected.narrow(-1, c.dt_rank + c.d_state, c.d_state);
-  in.delta = at::softplus(run.linear(prefix + "dt_proj", selected.narrow(-1, 0, c.dt_rank)));
+  const auto like_x = [&](const Tensor& tensor) { return tensor.to(in.x.scalar_type()); };
+  in.b = like_x(selected.narrow(-1, c.dt_rank, c.d_state));
+  in.c = like_x(selected.narrow(-1, c.dt_rank + c.d_state, c.d_state));
+  in.delta = like_x(at::softplus(run.linear(prefix + "dt_proj", selected.narrow(-1, 0, c.dt_rank))));
   in.a = -at::exp(run.parameter(prefix + "A_log"));
   in.d = run.parameter(prefix + "D");
   observe_states(run, c, layer, in);
@@ -101,13 +132,14 @@ Tensor mixer(SiteRunner& run, const Configuration& c, std::int64_t layer, const 
   return run.linear(prefix + "out_proj", scanned.y * at::silu(z));
 }
 
-void check_ids(const Tensor& ids, std::int64_t vocabulary) {
+void check_ids(const Batch& batch, std::int64_t vocabulary) {
+  const Tensor& ids = batch.at("ids");
   if (ids.dim() != 2 || ids.scalar_type() != at::kLong) {
     throw Error(ErrorKind::input, "a Mamba model reads ids [B, L] of 64-bit integers");
   }
   if (ids.numel() == 0) return;
-  const auto lowest = ids.min().item<std::int64_t>();
-  const auto highest = ids.max().item<std::int64_t>();
+  const std::int64_t lowest = batch.id_range ? batch.id_range->lowest : ids.min().item<std::int64_t>();
+  const std::int64_t highest = batch.id_range ? batch.id_range->highest : ids.max().item<std::int64_t>();
   if (lowest >= 0 && highest < vocabulary) return;
   throw Error(ErrorKind::input, "token id " + std::to_string(lowest < 0 ? lowest : highest) +
                                     " is outside the model's vocabulary of " + std::to_string(vocabulary));
@@ -116,20 +148,33 @@ void check_ids(const Tensor& ids, std::int64_t vocabulary) {
 /// What the head is given, [B, L, d_model].
 Tensor run_layers(SiteRunner& run, const Configuration& c, const Batch& batch, NamedTensors* state) {
   const Tensor& ids = batch.at("ids");
-  check_ids(ids, c.vocabulary);
+  check_ids(batch, c.vocabulary);
   const Symmetry* stream = run.wanted("model");
   Tensor x = run.embedding(kEmbeddingSite, ids);
   Sequence sequence;
   sequence.state = state;
   if (batch.has("mask")) sequence.mask = batch.at("mask").to(x.scalar_type()).unsqueeze(-1);
+  // On a card a layer's branch is added to x in the pass that normalises it for the next.
+  const bool chained = has_gated_scan(x) && !run.info().recompute;
+  Tensor branch;  // of the layer before, still to be added to x
+  const auto next_norm = [&](const std::string& site) {
+    auto [sum, normal] = run.add_rms_norm(site, x, branch, c.norm_epsilon);
+    if (branch.defined() && stream != nullptr) run.observe(*stream, sum);
+    x = sum;
+    return normal;
+  };
   for (std::int64_t layer = 0; layer < c.layers; ++layer) {
+    if (chained) {
+      branch = mixer(run, c, layer, next_norm(layer_prefix(layer) + "norm"), sequence);
+      continue;
+    }
     x = run.recomputed(layer_prefix(layer), x, [c, layer, sequence](SiteRunner& again, const Tensor& before) {
       const Tensor normal = again.rms_norm(layer_prefix(layer) + "norm", before, c.norm_epsilon);
       return before + mixer(again, c, layer, normal, sequence);
     });
     if (stream != nullptr) run.observe(*stream, x);
   }
-  return run.rms_norm(kFinalNormSite, x, c.norm_epsilon);
+  return next_norm(kFinalNormSite);
 }
 
 }  // namespace
@@ -145,10 +190,11 @@ Tensor Mamba::loss(SiteRunner& run, const Json& document, const Batch& batch) co
 
 NamedTensors Mamba::initial_state(const Json& document, std::int64_t batch, at::ScalarType dtype) const {
   const Configuration c = configuration_from(document);
+  const auto options = at::TensorOptions().dtype(dtype).device(compute_device());
   NamedTensors state;
   for (std::int64_t layer = 0; layer < c.layers; ++layer) {
-    state[state_name(layer, "conv")] = at::zeros({batch, c.conv_width - 1, c.d_inner()}, dtype);
-    state[state_name(layer, "scan")] = at::zeros({batch, c.d_inner(), c.d_state}, dtype);
+    state[state_name(layer, "conv")] = at::zeros({batch, c.conv_width - 1, c.d_inner()}, options);
+    state[state_name(layer, "scan")] = at::zeros({batch, c.d_inner(), c.d_state}, options);
   }
   return state;
 }

@@ -85,7 +85,7 @@ std::unique_ptr<Hook> load(const Json& configuration, const NamedTensors& stored
   options.sparsity_weight = configuration.at("sparsity_weight").get<double>();
   options.multiplier_rate = configuration.at("multiplier_rate").get<double>();
   options.threshold = configuration.at("threshold") == "budget" ? ThresholdRule::budget : ThresholdRule::zero;
-  return std::make_unique<Budget>(options, found->second);
+  return std::make_unique<Budget>(options, found->second.cpu());
 }
 
 }  // namespace

@@ -112,9 +112,9 @@ class LearnedMask final : public MaskAdapter {
         break;
     }
     const Tensor& logits = tensor(logits_name);
-    Tensor rows = at::zeros({logits.size(0)}, at::kDouble).index_add(0, tensor(row_block_name), active);
-    Tensor within = at::zeros({logits.size(1)}, at::kDouble)
-                        .index_add(0, tensor(column_block_name), at::ones({columns}, at::kDouble));
+    Tensor rows = at::zeros({logits.size(0)}, active.options()).index_add(0, tensor(row_block_name), active);
+    Tensor within = at::zeros({logits.size(1)}, active.options())
+                        .index_add(0, tensor(column_block_name), at::ones({columns}, active.options()));
     return rows.reshape({-1, 1}) * within;
   }
 

@@ -67,8 +67,8 @@ std::vector<Tensor> keep_highest(const std::vector<Tensor>& scores, const std::v
   std::size_t number = 0;
   for (std::size_t i = 0; i < scores.size(); ++i) {
     require_finite(scores[i], "the scores by which masks keep and drop");
-    const Tensor score = scores[i].detach().to(at::kDouble).contiguous();
-    const Tensor weight = governed[i].to(at::kDouble).contiguous();
+    const Tensor score = scores[i].detach().to(at::kDouble).cpu().contiguous();
+    const Tensor weight = governed[i].to(at::kDouble).cpu().contiguous();
     for (std::int64_t k = 0; k < score.numel(); ++k, ++number) {
       const double w = weight.const_data_ptr<double>()[k];
       all += w;
@@ -84,7 +84,7 @@ std::vector<Tensor> keep_highest(const std::vector<Tensor>& scores, const std::v
     Tensor keep = at::empty(like.sizes(), at::kBool);
     std::copy_n(kept.begin() + static_cast<std::ptrdiff_t>(offset), like.numel(), keep.data_ptr<bool>());
     offset += static_cast<std::size_t>(like.numel());
-    result.push_back(keep);
+    result.push_back(keep.to(like.device()));
   }
   return result;
 }

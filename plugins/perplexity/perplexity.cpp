@@ -47,15 +47,15 @@ void score_group(const Model& model, const Tokens& tokens, const WindowGroup& gr
   const Batch batch = window_batch(tokens, group.starts, group.length);
   const std::int64_t context = group.length - group.scored;
   Tensor logits = model.forward(batch).narrow(1, context, group.scored).to(at::kDouble);
-  const Tensor wanted = batch.at("targets").narrow(1, context, group.scored);
+  const Tensor wanted = batch.at("targets").narrow(1, context, group.scored).to(logits.device());
   Tensor nats = at::logsumexp(logits, -1) - logits.gather(-1, wanted.unsqueeze(-1)).squeeze(-1);
   if (!at::isfinite(nats).all().item<bool>()) {
     throw Error(ErrorKind::input,
                 "the model's logits are not finite; its weights hold a NaN or an infinity, or it diverged");
   }
   Tensor hits = (logits.argmax(-1) == wanted).to(at::kDouble);
-  Tensor row_nats = nats.sum(-1);
-  Tensor row_hits = hits.sum(-1);
+  Tensor row_nats = nats.sum(-1).cpu();
+  Tensor row_hits = hits.sum(-1).cpu();
   for (std::size_t row = 0; row < group.starts.size(); ++row) {
     score.nats.sums.push_back(row_nats.const_data_ptr<double>()[row]);
     score.hits.sums.push_back(row_hits.const_data_ptr<double>()[row]);

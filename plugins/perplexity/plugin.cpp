@@ -116,6 +116,7 @@ void register_plugin(Registrar& registrar) {
                  .fall_back(16))
       .param(integer("max_tokens", "score only the first so many tokens").range(1, std::nullopt).optional())
       .work("max_tokens or 1000000")
+      .any_device()
       .run(perplexity);
 }
 

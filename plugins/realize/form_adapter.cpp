@@ -1,6 +1,7 @@
 #include <ATen/Functions.h>
 
 #include "colonnade/error.h"
+#include "colonnade/tensor/device.h"
 #include "form.h"
 
 namespace colonnade::realize {
@@ -119,6 +120,10 @@ class Check {
 };
 
 std::unique_ptr<Adapter> load(const Json&, const SiteSpec& site, const NamedTensors& tensors) {
+  if (!computes_on_cpu()) {
+    throw Error(ErrorKind::input,
+                "site '" + site.name + "' was realised in a form for the CPU; give the op device = 'cpu'");
+  }
   RunningForm form;
   form.height = site.rows();
   form.width = site.columns();

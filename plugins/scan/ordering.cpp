@@ -9,6 +9,7 @@
 #include <set>
 
 #include "colonnade/error.h"
+#include "colonnade/tensor/device.h"
 
 namespace colonnade::scan {
 
@@ -64,7 +65,7 @@ class Collector final : public Observer {
 
   void on_variables(const Symmetry& symmetry, const Tensor& variables) override {
     CovarianceAccumulator& accumulator = accumulators_.at(symmetry.name);
-    Tensor rows = variables.to(at::kDouble).contiguous();
+    Tensor rows = variables.to(at::kDouble).cpu().contiguous();
     if (pool_ == Pool::sequence) {
       sums_[symmetry.name] = sums_.contains(symmetry.name) ? sums_.at(symmetry.name) + rows.sum(0) : rows.sum(0);
       counts_[symmetry.name] += rows.size(0);
@@ -134,7 +135,8 @@ Tensor site_mask(const Model& model, const std::string& site) {
 
 /// Cost = share of mask elements in which two variables differ, over all masked members.
 std::vector<float> mask_costs(const Model& model, const Symmetry& symmetry) {
-  Tensor disagreements = at::zeros({symmetry.size, symmetry.size}, at::kDouble);
+  Tensor disagreements =
+      at::zeros({symmetry.size, symmetry.size}, at::TensorOptions().dtype(at::kDouble).device(compute_device()));
   double elements = 0;
   for (const SymmetryMember& member : symmetry.members) {
     Tensor mask = site_mask(model, member.site);
@@ -149,7 +151,7 @@ std::vector<float> mask_costs(const Model& model, const Symmetry& symmetry) {
     throw Error(ErrorKind::usage,
                 "scan: order = \"mask\" needs masked sites on symmetry '" + symmetry.name + "'; there are none");
   }
-  Tensor costs = (disagreements / elements).to(at::kFloat).contiguous();
+  Tensor costs = (disagreements / elements).to(at::kFloat).cpu().contiguous();
   return {costs.const_data_ptr<float>(), costs.const_data_ptr<float>() + costs.numel()};
 }
 

@@ -1,9 +1,11 @@
 #include "adamw.h"
 
+#include <ATen/Functions.h>
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 
 #include <cmath>
+#include <map>
 
 namespace colonnade {
 
@@ -54,7 +56,7 @@ Tensor& moment(NamedTensors& state, const char* name, const Tensor& like) {
 double count_update(NamedTensors& state, bool fresh) {
   Tensor& step = state["step"];
   if (!step.defined() || fresh) step = at::zeros({1}, at::TensorOptions().dtype(at::kDouble));
-  step = step + 1;
+  step = step.cpu() + 1;
   return *step.const_data_ptr<double>();
 }
 
@@ -77,6 +79,47 @@ Tensor moved(const Parameter& parameter, const Tensor& gradient, NamedTensors& s
 
 }  // namespace
 
+namespace {
+
+// Parameters whose step has the same numbers, for one call on the card.
+struct CardGroup {
+  std::vector<Tensor> parameters, gradients, means, squares, steps;
+};
+
+// On a card parameters are written in place, in a few launches for all of them.
+void step_on_card(const std::vector<Parameter>& parameters, const std::vector<Tensor>& gradients, ParameterState& state,
+                  double learning_rate, const AdamWOptions& options, const Model& model) {
+  std::map<std::pair<bool, double>, CardGroup> groups;
+  std::map<double, Tensor> counts;  // on the card, by their value
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    if (!gradients[i].defined()) continue;
+    const Parameter& parameter = parameters[i];
+    NamedTensors& own = state[parameter.name];
+    const auto mean = own.find("exp_avg");
+    const double t = count_update(own, mean == own.end() || mean->second.sizes() != parameter.tensor->sizes());
+    Tensor& count = counts[t];
+    if (!count.defined()) count = at::full({}, t, parameter.tensor->options().dtype(at::kFloat));
+    CardGroup& group = groups[{decays(model, parameter), parameter.rate}];
+    group.parameters.push_back(parameter.tensor->detach());
+    group.gradients.push_back(gradients[i].contiguous());
+    group.means.push_back(moment(own, "exp_avg", *parameter.tensor));
+    group.squares.push_back(moment(own, "exp_avg_sq", *parameter.tensor));
+    group.steps.push_back(count);
+  }
+  for (auto& [key, group] : groups) {
+    const auto& [decaying, rate] = key;
+    // The decay's share of the parameter does not grow with the parameter's own rate.
+    const double decay = decaying ? options.weight_decay / rate : 0;
+    at::_fused_adamw_(group.parameters, group.gradients, group.means, group.squares, {}, group.steps,
+                      learning_rate * rate, options.beta1, options.beta2, decay, options.epsilon, false, false, {}, {});
+  }
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    if (gradients[i].defined() && parameters[i].mask.defined()) parameters[i].tensor->detach().mul_(parameters[i].mask);
+  }
+}
+
+}  // namespace
+
 bool decays(const Model& model, const Parameter& parameter) {
   const std::string& name = parameter.name;
   const bool own_weight = name.ends_with(":S") || name.ends_with(":U") || name.ends_with(":V");
@@ -86,6 +129,9 @@ bool decays(const Model& model, const Parameter& parameter) {
 void adamw_step(const std::vector<Parameter>& parameters, const std::vector<Tensor>& gradients, ParameterState& state,
                 double learning_rate, const AdamWOptions& options, const Model& model) {
   at::NoGradGuard guard;
+  if (!parameters.empty() && !parameters.front().tensor->is_cpu()) {
+    return step_on_card(parameters, gradients, state, learning_rate, options, model);
+  }
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     if (!gradients[i].defined()) continue;
     const Parameter& parameter = parameters[i];

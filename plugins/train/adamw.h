@@ -17,8 +17,9 @@ struct AdamWOptions {
 //   p = p (1 − lr·decay) − lr·rate · (m / (1−β1^t)) / (sqrt(v / (1−β2^t)) + ε)
 // `gradients` goes with `parameters`; an undefined gradient leaves its parameter and its state as they are. Elements
 // that a parameter's mask forbids become zero. State lies in `state` under the parameter's name: "exp_avg",
-// "exp_avg_sq" and "step" ([1]: t, how often this parameter was updated). A parameter gets a new tensor; the old one is
-// not written, since hooks, checkpoints and observers may share it. A parameter whose shape has changed starts with
+// "exp_avg_sq" and "step" ([1]: t, how often this parameter was updated). On the CPU a parameter gets a new tensor;
+// the old one is not written, since hooks, checkpoints and observers may share it. On a card it is written in place, by
+// LibTorch's fused kernel. A parameter whose shape has changed starts with
 // fresh state.
 void adamw_step(const std::vector<Parameter>& parameters, const std::vector<Tensor>& gradients, ParameterState& state,
                 double learning_rate, const AdamWOptions& options, const Model& model);

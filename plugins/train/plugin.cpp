@@ -2,6 +2,7 @@
 
 #include "colonnade/colonnade.h"
 #include "colonnade/error.h"
+#include "colonnade/tensor/device.h"
 #include "trainer.h"
 
 namespace colonnade {
@@ -18,6 +19,14 @@ Value train(OpContext& context) {
     throw Error(ErrorKind::usage, "early_stop needs evaluate_every and the input 'valid'");
   }
   Model model = Model::from_field(context.input("model")).mutable_copy();
+  if (options.precision == Precision::bf16 && computes_on_cpu()) {
+    throw Error(ErrorKind::usage, "precision = 'bf16' needs a card (device = 'cuda'); allowed on the CPU: 'f32'");
+  }
+  if (options.precision == Precision::bf16 && options.recompute) {
+    throw Error(ErrorKind::usage,
+                "recompute = true computes layers again in f32, which precision = 'bf16' is not; "
+                "allowed with it: false");
+  }
   if (model.parameters().empty()) throw Error(ErrorKind::input, "nothing of this model is trainable");
   Trainer trainer(std::move(model), std::move(data), std::move(valid), options, context.random());
   if (auto saved = context.load_checkpoint()) trainer.restore(*saved);
@@ -45,7 +54,11 @@ void declare_schedule(OpDeclaration& op) {
 }
 
 void declare_optimizer(OpDeclaration& op) {
-  op.param(real("beta1", "decay of the gradient's mean").range(0, std::nullopt).below(1).fall_back(0.9))
+  op.param(choice("precision", {"f32", "bf16"},
+                  "what products are computed in; bf16 on a card only: weights, their gradients and the optimizer stay "
+                  "as they are, sums are taken in f32")
+               .fall_back("f32"))
+      .param(real("beta1", "decay of the gradient's mean").range(0, std::nullopt).below(1).fall_back(0.9))
       .param(real("beta2", "decay of the gradient's square").range(0, std::nullopt).below(1).fall_back(0.999))
       .param(real("epsilon", "added to the root of the square").above(0).fall_back(1e-8))
       .param(real("weight_decay", "decoupled decay of matrices; vectors and adapters have none")
@@ -95,7 +108,7 @@ void register_plugin(Registrar& registrar) {
   declare_schedule(op);
   declare_optimizer(op);
   declare_evaluation(op);
-  op.work("steps * batch * length * accumulation").run(train);
+  op.work("steps * batch * length * accumulation").any_device().run(train);
 }
 
 }  // namespace

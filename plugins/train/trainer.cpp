@@ -1,5 +1,6 @@
 #include "trainer.h"
 
+#include <ATen/autocast_mode.h>
 #include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/autograd.h>
 
@@ -34,6 +35,27 @@ double percent_of(std::int64_t part, std::int64_t whole) {
   constexpr double percent = 100;
   return whole > 0 ? percent * static_cast<double>(part) / static_cast<double>(whole) : 0;
 }
+
+// While it lives, products on the card are computed in the precision asked for.
+class ProductsIn {
+ public:
+  explicit ProductsIn(Precision precision) : active_(precision == Precision::bf16) {
+    if (!active_) return;
+    at::autocast::set_autocast_dtype(at::kCUDA, at::kBFloat16);
+    at::autocast::set_autocast_enabled(at::kCUDA, true);
+    at::autocast::increment_nesting();
+  }
+  ~ProductsIn() {
+    if (!active_) return;
+    if (at::autocast::decrement_nesting() == 0) at::autocast::clear_cache();
+    at::autocast::set_autocast_enabled(at::kCUDA, false);
+  }
+  ProductsIn(const ProductsIn&) = delete;
+  ProductsIn& operator=(const ProductsIn&) = delete;
+
+ private:
+  const bool active_;
+};
 
 std::string step_line(std::int64_t step, double loss, double cross_entropy, double penalty, double learning_rate) {
   char line[160];
@@ -77,6 +99,7 @@ TrainOptions TrainOptions::from_params(const Json& params) {
   options.evaluate_windows = params.at("evaluate_windows").get<std::int64_t>();
   options.log_every = params.at("log_every").get<std::int64_t>();
   options.recompute = params.at("recompute").get<bool>();
+  options.precision = params.at("precision") == "bf16" ? Precision::bf16 : Precision::f32;
   return options;
 }
 
@@ -90,7 +113,8 @@ double learning_rate_at(const TrainOptions& options, std::int64_t step) {
   return options.learning_rate * (options.final_fraction + (1 - options.final_fraction) * cosine);
 }
 
-Trainer::Trainer(Model model, TrainingData data, std::optional<TrainingData> valid, TrainOptions options, RandomStream random)
+Trainer::Trainer(Model model, TrainingData data, std::optional<TrainingData> valid, TrainOptions options,
+                 RandomStream random)
     : model_(std::move(model)),
       data_(std::move(data)),
       valid_(std::move(valid)),
@@ -121,14 +145,21 @@ Tensor Trainer::part_loss(std::int64_t part, const StepInfo& info, StepLosses& l
   const double share = 1.0 / static_cast<double>(options_.accumulation);
   StepInfo part_info = info;
   part_info.random = info.random.at(static_cast<std::uint64_t>(part));
-  Tensor loss = model_.loss(training_batch(step_ * options_.accumulation + part), part_info);
-  losses.cross_entropy += share * loss.item<double>();
-  Tensor penalty = model_.penalty(part_info);
-  if (penalty.defined()) {
-    losses.penalty += share * penalty.item<double>();
-    loss = loss + penalty;
+  Tensor loss;
+  {
+    const ProductsIn products(options_.precision);
+    loss = model_.loss(training_batch(step_ * options_.accumulation + part), part_info);
   }
-  if (!std::isfinite(losses.cross_entropy + losses.penalty)) throw not_finite("the loss", step_ + 1);
+  Tensor penalty = model_.penalty(part_info);
+  if (loss.is_cpu()) {
+    losses.cross_entropy += share * loss.item<double>();
+    if (penalty.defined()) losses.penalty += share * penalty.item<double>();
+    if (!std::isfinite(losses.cross_entropy + losses.penalty)) throw not_finite("the loss", step_ + 1);
+  } else {
+    losses.cross_entropies.push_back(loss.detach() * share);
+    if (penalty.defined()) losses.penalties.push_back(penalty.detach() * share);
+  }
+  if (penalty.defined()) loss = loss + penalty;
   if (!loss.requires_grad())
     throw Error(ErrorKind::input, "the loss depends on nothing of this model that is trainable");
   return loss * share;
@@ -183,14 +214,60 @@ void Trainer::condition(const std::vector<Parameter>& parameters, std::vector<Te
   }
 }
 
+void Trainer::condition_on_card(std::vector<Tensor>& gradients, StepLosses& losses) {
+  std::vector<Tensor> present;
+  for (const Tensor& gradient : gradients) {
+    if (gradient.defined()) present.push_back(gradient);
+  }
+  if (present.empty()) return;
+  losses.norms = at::stack(at::_foreach_norm(present));
+  if (options_.rescue) {
+    const Tensor vanished = at::logical_and(losses.norms > 0, losses.norms < vanishing_norm);
+    const Tensor ones = at::ones_like(losses.norms);
+    const Tensor factors = at::where(vanished, *options_.rescue / losses.norms, ones);
+    rescued_ += vanished.sum().item<std::int64_t>();
+    losses.norms = losses.norms * factors;
+    at::_foreach_mul_(present, factors.unbind());
+  }
+  if (!options_.clip) return;
+  at::_foreach_mul_(present, (*options_.clip / losses.norms.norm()).clamp_max(1));
+}
+
+// The step's numbers, in one transfer, once all of its work is on the way.
+void Trainer::read(StepLosses& losses, const std::vector<Parameter>& parameters, const std::vector<Tensor>& gradients) {
+  if (losses.cross_entropies.empty()) return;
+  std::vector<Tensor> waiting = losses.cross_entropies;
+  waiting.insert(waiting.end(), losses.penalties.begin(), losses.penalties.end());
+  const auto scalars = waiting.size();
+  Tensor all = at::stack(waiting).to(at::kDouble);
+  if (losses.norms.defined()) all = at::cat({all, losses.norms.to(at::kDouble)});
+  all = all.cpu();
+  const double* numbers = all.const_data_ptr<double>();
+  for (std::size_t i = 0; i < scalars; ++i) {
+    (i < losses.cross_entropies.size() ? losses.cross_entropy : losses.penalty) += numbers[i];
+  }
+  if (!std::isfinite(losses.cross_entropy + losses.penalty)) throw not_finite("the loss", step_ + 1);
+  const double* norm = numbers + scalars;
+  for (std::size_t i = 0; i < gradients.size(); ++i) {
+    if (!gradients[i].defined()) continue;
+    if (!std::isfinite(*norm++)) throw not_finite("the gradient of '" + parameters[i].name + "'", step_ + 1);
+  }
+}
+
 void Trainer::take_step(OpContext& context) {
-  StepInfo info{true, step_, options_.steps, random_.at("step").at(static_cast<std::uint64_t>(step_)), options_.recompute};
+  StepInfo info{true, step_, options_.steps, random_.at("step").at(static_cast<std::uint64_t>(step_)),
+                options_.recompute};
   std::vector<Parameter> parameters = model_.parameters();
   std::vector<Tensor> gradients(parameters.size());
-  const StepLosses losses = accumulate(parameters, gradients, info);
-  condition(parameters, gradients);
+  StepLosses losses = accumulate(parameters, gradients, info);
+  if (losses.cross_entropies.empty()) {
+    condition(parameters, gradients);
+  } else {
+    condition_on_card(gradients, losses);
+  }
   const double learning_rate = learning_rate_at(options_, step_);
   adamw_step(parameters, gradients, optimizer_, learning_rate, options_.adamw, model_);
+  read(losses, parameters, gradients);
   {
     at::NoGradGuard guard;
     for (const AttachedAdapter& attached : model_.adapters()) attached.adapter->after_step(info);

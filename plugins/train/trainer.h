@@ -14,6 +14,8 @@
 
 namespace colonnade {
 
+enum class Precision { f32, bf16 };
+
 struct TrainOptions {
   std::int64_t steps = 0, batch = 16, length = 256, accumulation = 1;
   double learning_rate = 1e-4, final_fraction = 0.1;
@@ -23,6 +25,7 @@ struct TrainOptions {
   std::optional<double> clip, rescue;
   std::optional<std::int64_t> evaluate_every, early_stop;
   std::int64_t evaluate_windows = 32;
+  Precision precision = Precision::f32;
   std::int64_t log_every = 50;
   bool recompute = false;
 
@@ -45,14 +48,20 @@ class Trainer {
   Value result() const;
 
  private:
+  // On a card nothing is read before the whole step has been handed to it: what is needed of the step's numbers waits
+  // there till then.
   struct StepLosses {
     double cross_entropy = 0, penalty = 0;
+    std::vector<Tensor> cross_entropies, penalties;  // on the card, of each part
+    Tensor norms;                                    // on the card, of each gradient there is
   };
   Batch training_batch(std::int64_t index) const;
   // The loss of one of a step's batches, divided by their number, on the tape; its parts are added to `losses`.
   Tensor part_loss(std::int64_t part, const StepInfo& info, StepLosses& losses) const;
   StepLosses accumulate(std::vector<Parameter>& parameters, std::vector<Tensor>& gradients, const StepInfo& info);
   void condition(const std::vector<Parameter>& parameters, std::vector<Tensor>& gradients);  // rescue, clip
+  void condition_on_card(std::vector<Tensor>& gradients, StepLosses& losses);
+  void read(StepLosses& losses, const std::vector<Parameter>& parameters, const std::vector<Tensor>& gradients);
   void take_step(OpContext& context);
   bool evaluation_due() const;
   void evaluate();

@@ -21,7 +21,7 @@ Tensor picture_embeddings(const Model& model, const Examples& data, std::int64_t
     context.progress(first + static_cast<std::int64_t>(rows.size()), all, "pictures");
   }
   if (parts.empty()) throw Error(ErrorKind::input, "there is no picture to be embedded");
-  return at::cat(parts);
+  return at::cat(parts).cpu();
 }
 
 Tensor text_embeddings(const Model& model, const Tensor& ids, std::int64_t batch) {
@@ -32,7 +32,7 @@ Tensor text_embeddings(const Model& model, const Tensor& ids, std::int64_t batch
     parts.push_back(model.forward({{{"ids", wide.narrow(0, first, std::min(batch, wide.size(0) - first))}}}));
   }
   if (parts.empty()) throw Error(ErrorKind::input, "there is no text to be embedded");
-  return at::cat(parts);
+  return at::cat(parts).cpu();
 }
 
 Tensor by_example(const Tensor& rows, const Examples& data, const std::string& name) {

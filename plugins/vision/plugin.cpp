@@ -190,6 +190,7 @@ void declare_matching(Registrar& registrar) {
       .output("top5", "scalar", "pictures whose class is among the five nearest")
       .output("by_class", "table", "pictures and share by class")
       .output("templates", "record", "the texts that named the classes, {} the name")
+      .any_device()
       .run(zero_shot);
   OpDeclaration& op = declare(registrar, "retrieval", "pairs, from `pairs`");
   op.doc(
@@ -203,7 +204,7 @@ void declare_matching(Registrar& registrar) {
     op.output(std::string("text_r") + k, "scalar",
               std::string("pictures one of whose captions is among the ") + k + " nearest");
   }
-  op.run(retrieval);
+  op.any_device().run(retrieval);
   declare(registrar, "answers", "questions, from `questions`")
       .doc(
           "Answers questions by the answer whose text is nearest to the picture.\n"
@@ -211,6 +212,7 @@ void declare_matching(Registrar& registrar) {
           "answering.")
       .example("local vqa = model:answers { data = questions }")
       .output("accuracy", "scalar", "questions answered rightly")
+      .any_device()
       .run(answers);
 }
 
@@ -227,6 +229,7 @@ void declare_scores(Registrar& registrar) {
       .input("scorer", "model", "the frozen model that scores")
       .input("data", "examples", "pairs, from `pairs`, by the scorer's tokenizer")
       .output("score", "scalar", "the mean score")
+      .any_device()
       .run(clip_score);
   declare(registrar, "captions", "pairs, from `pairs`")
       .doc(
@@ -238,6 +241,7 @@ void declare_scores(Registrar& registrar) {
       .input("scored", "examples", "the same pairs as the scorer reads them")
       .output("own", "scalar", "pictures that are given a caption of their own")
       .output("score", "scalar", "CLIPScore of the chosen captions")
+      .any_device()
       .run(captions);
 }
 

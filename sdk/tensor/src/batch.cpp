@@ -3,6 +3,7 @@
 #include <ATen/Functions.h>
 
 #include "colonnade/error.h"
+#include "colonnade/tensor/device.h"
 
 namespace colonnade {
 
@@ -13,7 +14,7 @@ const Tensor& Batch::at(const std::string& name) const {
 }
 
 Tensor token_windows(const Tokens& tokens, const std::vector<std::int64_t>& starts, std::int64_t length) {
-  const Tensor all = to_tensor(tokens.ids);
+  const Tensor all = to_host_tensor(tokens.ids);
   std::vector<Tensor> windows;
   windows.reserve(starts.size());
   for (const std::int64_t start : starts) {

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "colonnade/error.h"
+#include "colonnade/tensor/device.h"
 
 namespace colonnade {
 
@@ -90,7 +91,7 @@ void check(const Examples& examples) {
 NamedTensors under(const Field& field, const std::string& prefix) {
   NamedTensors result;
   for (const auto& [name, blob] : field.tensors) {
-    if (name.starts_with(prefix)) result.emplace(name.substr(prefix.size()), to_tensor(blob));
+    if (name.starts_with(prefix)) result.emplace(name.substr(prefix.size()), to_host_tensor(blob));
   }
   return result;
 }

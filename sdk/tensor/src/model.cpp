@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "colonnade/error.h"
+#include "colonnade/tensor/device.h"
 #include "colonnade/tensor/empty_weight.h"
 
 namespace colonnade {
@@ -42,7 +43,8 @@ Model::Model(std::shared_ptr<const Architecture> architecture, Json configuratio
   auto structure = std::make_shared<Structure>();
   structure->sites = architecture_->sites(configuration_);
   structure->symmetries = architecture_->symmetries(configuration_);
-  const auto options = at::TensorOptions().dtype(scalar_type(dtype_from_name(configuration_.value("dtype", "f32"))));
+  const auto type = scalar_type(dtype_from_name(configuration_.value("dtype", "f32")));
+  const auto options = at::TensorOptions().dtype(type).device(compute_device());
   for (std::size_t i = 0; i < structure->sites.size(); ++i) {
     structure->by_name.emplace(structure->sites[i].name, i);
     weights_.push_back(
@@ -121,12 +123,12 @@ at::ScalarType Model::weight_dtype() const {
 
 Tensor Model::forward(const Batch& batch, const StepInfo& info, Observer* observer) const {
   SiteRunner run(*this, info, observer);
-  return architecture_->forward(run, configuration_, batch);
+  return architecture_->forward(run, configuration_, on_compute_device(batch));
 }
 
 Tensor Model::loss(const Batch& batch, const StepInfo& info, Observer* observer) const {
   SiteRunner run(*this, info, observer);
-  return architecture_->loss(run, configuration_, batch);
+  return architecture_->loss(run, configuration_, on_compute_device(batch));
 }
 
 Tensor Model::penalty(const StepInfo& info) const {

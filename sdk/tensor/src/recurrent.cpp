@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include "colonnade/error.h"
+#include "colonnade/tensor/device.h"
 
 namespace colonnade {
 
@@ -25,7 +26,7 @@ Tensor forward_from(const Model& model, const Batch& batch, NamedTensors& state)
   // A token is hundreds of small ops: none of them has to ask whether it is recorded.
   const at::AutoDispatchBelowADInplaceOrView unrecorded;
   SiteRunner run(model, {}, nullptr);
-  return recurrent(model).forward_from(run, model.configuration(), batch, state);
+  return recurrent(model).forward_from(run, model.configuration(), on_compute_device(batch), state);
 }
 
 }  // namespace colonnade

@@ -2,8 +2,10 @@
 #include <ATen/core/grad_mode.h>
 
 #include "colonnade/error.h"
+#include "colonnade/tensor/device.h"
 #include "colonnade/tensor/empty_weight.h"
 #include "colonnade/tensor/model.h"
+#include "fused_ops.h"
 #include "head_loss.h"
 #include "product.h"
 
@@ -109,9 +111,22 @@ void SiteRunner::report(const SiteSpec& site, const Tensor& input, const Tensor&
 
 Tensor SiteRunner::linear(const std::string& name, const Tensor& x) {
   const SiteSpec& site = model_.site(name);
-  const Applied applied = apply(name, true);
+  return affine(site, x, bias_of(site), nullptr);
+}
+
+SiteRunner::Affine SiteRunner::linear_and_bias(const std::string& name, const Tensor& x) {
+  const SiteSpec& site = model_.site(name);
+  if (!has_fused_ops(x) || observed(name)) return {linear(name, x), {}};
+  Affine result;
+  result.product = affine(site, x, bias_of(site), &result.bias);
+  return result;
+}
+
+// With `bias_left` the bias is not added but, scaled as the output is, left there.
+Tensor SiteRunner::affine(const SiteSpec& site, const Tensor& x, const Tensor& whole_bias, Tensor* bias_left) {
+  const Applied applied = apply(site.name, true);
+  const Tensor bias = bias_left == nullptr ? whole_bias : Tensor();
   const Tensor input = applied.scale_input.defined() ? x * applied.scale_input : x;
-  const Tensor bias = bias_of(site);
   // In training always LibTorch's, whether gradients are wanted now or when the layer is computed again: the same bits.
   const auto times = [&](const Tensor& rows, const Tensor& matrix, const Tensor& addend) {
     return info_.training ? at::linear(rows, matrix, addend) : product(rows, matrix, addend);
@@ -136,6 +151,7 @@ Tensor SiteRunner::linear(const std::string& name, const Tensor& x) {
     if (bias.defined()) y = y + bias;
   }
   if (applied.scale_output.defined()) y = y * applied.scale_output;
+  if (bias_left != nullptr) *bias_left = product_of(whole_bias, whole_bias.defined() ? applied.scale_output : Tensor());
   report(site, input, y);
   return y;
 }
@@ -156,6 +172,10 @@ Tensor SiteRunner::linear_transposed_embedding(const std::string& name, const Te
 
 Tensor SiteRunner::head_loss(const std::string& name, const Tensor& x, const Tensor& targets) {
   const Tensor rows = x.reshape({-1, x.size(-1)}), classes = targets.reshape({-1});
+  if (has_fused_ops(x) && !observed(name)) {
+    constexpr std::int64_t piece = 4096;  // rows whose logits are held at once
+    return product_cross_entropy(rows, head_weight(name), classes, piece, product_type(x));
+  }
   if (!observed(name)) return head_cross_entropy(rows, head_weight(name), classes);
   const Tensor logits = linear_transposed_embedding(name, x);
   return at::cross_entropy_loss(logits.reshape({-1, logits.size(-1)}), classes, {}, at::Reduction::Mean, not_scored);
@@ -193,6 +213,15 @@ Tensor SiteRunner::causal_conv1d(const std::string& name, const Tensor& x) {
   return y;
 }
 
+Tensor SiteRunner::causal_conv1d_silu(const std::string& name, const Tensor& x) {
+  const SiteSpec& site = model_.site(name);
+  const std::int64_t width = site.columns();
+  const bool fused = has_fused_ops(x) && width > 1 && width <= widest_fused_convolution && !observed(name);
+  if (!fused) return at::silu(causal_conv1d(name, x));
+  const auto [kernel, bias] = taps(name);
+  return colonnade::causal_conv1d_silu(x, kernel, bias);
+}
+
 Tensor SiteRunner::embedding(const std::string& name, const Tensor& ids) {
   const SiteSpec& site = model_.site(name);
   const Applied applied = apply(name, false);
@@ -201,7 +230,7 @@ Tensor SiteRunner::embedding(const std::string& name, const Tensor& ids) {
   }
   // Where the head's gradient is dense anyway, the rows that were looked up are added to it: no second matrix of its
   // size.
-  const bool tied = site.roles.size() > 1 && applied.weight.is_leaf();
+  const bool tied = site.roles.size() > 1 && applied.weight.is_leaf() && ids.is_cpu();
   Tensor y = widened(at::embedding(applied.weight, ids, no_padding, false, tied));
   report(site, ids, y);
   return y;
@@ -216,6 +245,24 @@ Tensor SiteRunner::rms_norm(const std::string& name, const Tensor& x, double eps
   Tensor y = normal.to(x.scalar_type()) * weight;
   report(site, x, y);
   return y;
+}
+
+SiteRunner::Normed SiteRunner::add_rms_norm(const std::string& name, const Tensor& residual, const Tensor& branch,
+                                            double epsilon) {
+  const SiteSpec& site = model_.site(name);
+  const std::int64_t width = site.rows();
+  constexpr std::int64_t vector = 4;
+  const bool fused = has_fused_ops(residual) && residual.scalar_type() == at::kFloat && width % vector == 0 &&
+                     width <= widest_fused_norm && !observed(name);
+  if (!fused) {
+    const Tensor sum = branch.defined() ? residual + branch : residual;
+    return {sum, rms_norm(name, sum, epsilon)};
+  }
+  const Applied applied = apply(name, false);
+  const Tensor weight = with_scales(widened(applied.weight), applied.scale_input, applied.scale_output);
+  const auto [sum, normal] =
+      colonnade::add_rms_norm(residual.contiguous(), branch, weight, epsilon, product_type(residual));
+  return {sum, normal};
 }
 
 Tensor SiteRunner::layer_norm(const std::string& name, const Tensor& x, double epsilon) {

@@ -223,7 +223,7 @@ void recompress(SiteWeight& weight) {
 
 void reindex(SiteWeight& weight, int axis, const Tensor& index) {
   const auto take = [&](Tensor& tensor, std::int64_t dim) {
-    if (tensor.defined()) tensor = tensor.index_select(dim, index);
+    if (tensor.defined()) tensor = tensor.index_select(dim, index.to(tensor.device()));
   };
   if (axis == 0) {
     take(weight.reference, 0);

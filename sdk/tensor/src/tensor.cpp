@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "colonnade/error.h"
+#include "colonnade/tensor/device.h"
 
 namespace colonnade {
 
@@ -29,7 +30,7 @@ Tensor fill(at::IntArrayRef shape, at::ScalarType type, Draw draw) {
   at::parallel_for(0, result.numel(), random_grain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) out[i] = draw(static_cast<std::uint64_t>(i));
   });
-  return result.to(type);
+  return result.to(type).to(compute_device());
 }
 
 }  // namespace
@@ -49,6 +50,10 @@ DType dtype_of(at::ScalarType type) {
 }
 
 Tensor to_tensor(const Blob& blob) {
+  return to_host_tensor(blob).to(compute_device());
+}
+
+Tensor to_host_tensor(const Blob& blob) {
   // ATen has no read-only tensors; the memory is mapped read-only, so a write faults and is reported.
   void* data = const_cast<std::byte*>(blob.data());
   auto owner = blob.owner();

@@ -24,7 +24,7 @@ Tensor axis_index(const Model& model, const Symmetry& symmetry, const SymmetryMe
 
 void take(Tensor& tensor, int dim, const Tensor& index) {
   if (dim < 0 || !tensor.defined()) return;
-  tensor = tensor.detach().index_select(dim, index);
+  tensor = tensor.detach().index_select(dim, index.to(tensor.device()));
 }
 
 void check_order(const Symmetry& symmetry, const Tensor& order) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "colonnade/tensor/tensor.h"
@@ -8,8 +9,14 @@
 namespace colonnade {
 
 // What a model reads at once. Language models: "ids" [B, L] i64 and, for a loss, "targets" [B, L] i64 (-100: not scored).
+// Made in CPU memory; a model moves what it is given to where the process computes.
 struct Batch {
   NamedTensors tensors;
+  // Of "ids", the smallest and the largest, where they lie on a device: known without waiting for it.
+  struct IdRange {
+    std::int64_t lowest = 0, highest = 0;
+  };
+  std::optional<IdRange> id_range = std::nullopt;
 
   const Tensor& at(const std::string& name) const;  // throws Error(input)
   bool has(const std::string& name) const { return tensors.contains(name); }

@@ -16,7 +16,8 @@ struct ChannelScaling {
 // A data set of examples, from which models that do not read running text take their batches (type "examples").
 // Pictures with captions: "pixels" u8 [pictures, 3, height, width] with a scaling, "ids" i32 [examples, length], and
 // maybe "groups" i32 [examples] (examples of one group are no counterexamples of each other). Pictures with classes:
-// "pixels", "targets" i32 [examples], and as shared tensors what every batch needs: "ids" of the classes' texts.
+// "pixels", "targets" i32 [examples], and as shared tensors what every batch needs: "ids" of the classes' texts. All of
+// it lies in CPU memory, batches too.
 struct Examples {
   NamedTensors rows;                              // a row an example, or what `index` points into
   std::map<std::string, Tensor> index;            // i32 [examples]: the row of rows[name] that each example takes

@@ -196,6 +196,11 @@ class SiteRunner {
 
   // y = W x + b. x [..., in] -> [..., out].
   Tensor linear(const std::string& site, const Tensor& x);
+  // The same in two parts, where what follows can add the bias in passing; an undefined bias is in the product already.
+  struct Affine {
+    Tensor product, bias;
+  };
+  Affine linear_and_bias(const std::string& site, const Tensor& x);
   // The head of a tied embedding: x [..., dim] -> [..., rows].
   Tensor linear_transposed_embedding(const std::string& site, const Tensor& x);
   // The mean cross entropy of that head's logits against `targets` [...], x [..., dim], in nats. Where nobody watches the
@@ -203,6 +208,8 @@ class SiteRunner {
   Tensor head_loss(const std::string& site, const Tensor& x, const Tensor& targets);
   // Depthwise causal convolution along L. x [B, L, channels] -> [B, L, channels].
   Tensor causal_conv1d(const std::string& site, const Tensor& x);
+  // silu of it.
+  Tensor causal_conv1d_silu(const std::string& site, const Tensor& x);
   // What a convolution of the architecture's own needs: taps [channels, width] and bias [channels] (undefined: none), with
   // scales. It reports nothing, so that where the site is `observed`, `causal_conv1d` has to be called.
   std::pair<Tensor, Tensor> taps(const std::string& site);
@@ -210,6 +217,11 @@ class SiteRunner {
   Tensor embedding(const std::string& site, const Tensor& ids);
   // RMS normalisation over the last axis times the site's vector; scales apply. fp32 inside for half types.
   Tensor rms_norm(const std::string& site, const Tensor& x, double epsilon);
+  // residual + branch, and rms_norm of it; an undefined branch adds nothing.
+  struct Normed {
+    Tensor sum, normal;
+  };
+  Normed add_rms_norm(const std::string& site, const Tensor& residual, const Tensor& branch, double epsilon);
   // Normalisation to mean 0 and variance 1 over the last axis, times the site's vector, plus its bias; scales apply.
   Tensor layer_norm(const std::string& site, const Tensor& x, double epsilon);
   // The site's effective tensor [shape], adapters included.
@@ -231,6 +243,7 @@ class SiteRunner {
  private:
   struct Applied;  // a site's effective weight with scales
   Applied apply(const std::string& site, bool branches);
+  Tensor affine(const SiteSpec& site, const Tensor& x, const Tensor& bias, Tensor* bias_left);
   Tensor bias_of(const SiteSpec& site);
   Tensor head_weight(const std::string& site);
   void report(const SiteSpec& site, const Tensor& input, const Tensor& output);

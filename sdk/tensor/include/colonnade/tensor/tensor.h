@@ -15,7 +15,8 @@ namespace colonnade {
 using Tensor = at::Tensor;
 using NamedTensors = std::map<std::string, Tensor>;
 
-// Shares the blob's memory, read-only: writing through the result faults where it is a mapping of the store. CPU.
+// Shares the blob's memory, read-only: writing through the result faults where it is a mapping of the store. A copy where
+// the process computes elsewhere than on the CPU (device.h), as are the random numbers below.
 Tensor to_tensor(const Blob& blob);
 // Shares the memory of a contiguous CPU tensor (which must not change afterwards), copies any other.
 Blob to_blob(const Tensor& tensor);
