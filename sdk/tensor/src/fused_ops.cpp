@@ -3,6 +3,7 @@
 #include <ATen/Functions.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "colonnade/tensor/batch.h"
 #include "fused_primitives.h"
 
 namespace colonnade {
@@ -85,7 +86,8 @@ struct ProductLoss {
 };
 
 ProductLoss product_loss(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& targets, std::int64_t piece) {
-  const at::Tensor scale = targets.ne(-100).sum().clamp_min(1).to(at::kFloat).reciprocal().reshape({1});
+  const at::ScalarType wide = x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  const at::Tensor scale = targets.ne(not_scored).sum().clamp_min(1).to(wide).reciprocal().reshape({1});
   // Products of half types are summed in fp32 where the device can.
   const bool narrow = x.is_cuda() && x.scalar_type() != at::kFloat;
   ProductLoss result;

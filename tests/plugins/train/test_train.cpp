@@ -164,6 +164,11 @@ TEST_CASE("vanished gradients are rescaled when asked for, and counted") {
   CHECK(train(training::bigram(), rescued, texts).summary().at("rescued_gradients") == 0);
 }
 
+TEST_CASE("products in bf16 want a card") {
+  CHECK_THROWS_WITH(train(small::make(), {{"steps", 1}, {"precision", "bf16"}}, {small::text(400), {}}),
+                    Catch::Contains("precision = 'bf16' needs a card (device = 'cuda'); allowed on the CPU: 'f32'"));
+}
+
 TEST_CASE("a training ends after so many evaluations in a row without a better one") {
   const Json params = {
       {"steps", 200}, {"learning_rate", 0.3}, {"evaluate_every", 2}, {"early_stop", 3}, {"log_every", 1000}};
