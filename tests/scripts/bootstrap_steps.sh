@@ -58,7 +58,7 @@ bootstrap 2
 bootstrap 2 rnu
 complains "unknown command 'rnu'; allowed: build, run, test"
 bootstrap 2 run fast
-complains "takes no arguments; found: fast"
+complains "takes --cuda or no arguments; found: fast"
 [ ! -s "$scratch/calls" ] || fail "help and mistakes do something: $(cat "$scratch/calls")"
 
 # All there: nothing but building is called, and every line says what is done.
@@ -73,6 +73,18 @@ colonnade run studies/rcc --profile pilot' ] || fail "the studies were not run"
 : >"$scratch/calls"
 bootstrap 0 build
 grep -q -- --preset "$scratch/calls" && fail "it configures what is configured"
+
+# With --cuda an nvcc that is there is taken, and an unfinished configuration looks for it anew.
+stand_in nvcc ''
+for state in NOTFOUND found; do
+  echo "COLONNADE_NVCC:FILEPATH=$state" >"$tree/build/CMakeCache.txt"
+  : >"$scratch/calls"
+  bootstrap 0 build --cuda
+  grep -qx "bootstrap: nvcc: $programs/nvcc" "$scratch/out" || fail "it does not say which nvcc it takes: $(cat "$scratch/out")"
+  configured=$(grep -c -- --preset "$scratch/calls" || true)
+  [ "$configured" = "$([ $state = found ] && echo 0 || echo 1)" ] || fail "with nvcc $state it configured $configured times"
+done
+rm "$programs/nvcc"
 
 # The tests' count comes last, and their code is bootstrap's.
 bootstrap 8 test
