@@ -1,6 +1,8 @@
 // The causal depthwise convolution and its silu. A thread owns neighbouring channels and walks through a stretch of
 // time with the last inputs in registers; backwards it computes what silu was given again, keeps the last gradients
 // too, and its part of the taps' gradients.
+#include <algorithm>
+
 #include "element.cuh"
 
 namespace colonnade::cuda {
@@ -8,8 +10,10 @@ namespace {
 
 constexpr int kThreads = 128;
 constexpr int kForwardSteps = 32;
-constexpr int kBackwardSteps = 64;
-constexpr int kAhead = 4;  // steps whose inputs are read together
+constexpr int kMostSteps = 64;  // of a thread, backwards
+constexpr int kFewestSteps = 16;
+constexpr int64_t kEnoughThreads = 160'000;  // to keep a large card's memory busy
+constexpr int kAhead = 4;                    // steps whose inputs are read together
 
 __device__ inline float sigmoid(float x) {
   return 1.f / (1.f + __expf(-x));
@@ -83,27 +87,37 @@ __device__ float convolved(const Taps<kWidth, kWide>& taps, const Window<kWidth,
   return sum;
 }
 
+/// A few steps of a sequence.
+template <typename T, int kWide>
+struct Group {
+  float at[kAhead][kWide];
+
+  __device__ void read(const T* from, int64_t stride, int64_t begin, int64_t length) {
+#pragma unroll
+    for (int i = 0; i < kAhead; ++i) read_step<T>(from, stride, begin + i, length, at[i]);
+  }
+};
+
 template <typename T, int kWidth, int kWide>
 __global__ void __launch_bounds__(kThreads) forward(const Convolution of, T* y) {
   const Place place = own_place<kWide>(kForwardSteps);
   if (place.channel >= of.channels) return;
   const T* const x = static_cast<const T*>(of.x) + place.batch * of.x_batch_stride + place.channel;
   T* const out = y + place.batch * of.length * of.channels + place.channel;
+  Group<T, kWide> next;
+  next.read(x, of.x_time_stride, place.begin, of.length);
   const Taps<kWidth, kWide> taps(of, place.channel);
   Window<kWidth, kWide> window;
   fill<T>(window, x, of.x_time_stride, place.begin, of.length);
 #pragma unroll 1
   for (int step = 0; step < kForwardSteps; step += kAhead) {
-    float next[kAhead][kWide];
-#pragma unroll
-    for (int i = 0; i < kAhead; ++i) {
-      read_step<T>(x, of.x_time_stride, place.begin + step + i, of.length, next[i]);
-    }
+    const Group<T, kWide> group = next;
+    if (step + kAhead < kForwardSteps) next.read(x, of.x_time_stride, place.begin + step + kAhead, of.length);
 #pragma unroll
     for (int i = 0; i < kAhead; ++i) {
       const int64_t now = place.begin + step + i;
       if (now >= of.length) return;
-      window.push(next[i]);
+      window.push(group.at[i]);
       float result[kWide];
 #pragma unroll
       for (int k = 0; k < kWide; ++k) {
@@ -117,41 +131,45 @@ __global__ void __launch_bounds__(kThreads) forward(const Convolution of, T* y) 
 
 /// Runs through its stretch and kWidth - 1 steps more, whose gradients the last inputs of the stretch need.
 template <typename T, int kWidth, int kWide>
-__global__ void __launch_bounds__(kThreads) backward(const Convolution of, const T* dy, T* dx, float* parts) {
-  const Place place = own_place<kWide>(kBackwardSteps);
+__global__ void __launch_bounds__(kThreads)
+    backward(const Convolution of, const T* dy, T* dx, float* parts, int steps) {
+  const Place place = own_place<kWide>(steps);
   if (place.channel >= of.channels) return;
   const T* const x = static_cast<const T*>(of.x) + place.batch * of.x_batch_stride + place.channel;
   const int64_t dense = place.batch * of.length * of.channels + place.channel;
   const T* const upstream = dy + dense;
   T* const out = dx + dense;
+  Group<T, kWide> next_inputs;
+  Group<T, kWide> next_upstream;
+  next_inputs.read(x, of.x_time_stride, place.begin, of.length);
+  next_upstream.read(upstream, of.channels, place.begin, of.length);
   const Taps<kWidth, kWide> taps(of, place.channel);
   Window<kWidth, kWide> inputs;
   Window<kWidth, kWide> gradients;
   float sums[kWidth + 1][kWide] = {};
   fill<T>(inputs, x, of.x_time_stride, place.begin, of.length);
-  constexpr int kSteps = kBackwardSteps + kWidth - 1;
+  const int all = steps + kWidth - 1;
 #pragma unroll 1
-  for (int step = 0; step < kSteps; step += kAhead) {
-    float next[kAhead][kWide];
-    float d[kAhead][kWide];
-#pragma unroll
-    for (int i = 0; i < kAhead; ++i) {
-      read_step<T>(x, of.x_time_stride, place.begin + step + i, of.length, next[i]);
-      read_step<T>(upstream, of.channels, place.begin + step + i, of.length, d[i]);
+  for (int step = 0; step < all; step += kAhead) {
+    const Group<T, kWide> group = next_inputs;
+    const Group<T, kWide> d = next_upstream;
+    if (step + kAhead < all) {
+      next_inputs.read(x, of.x_time_stride, place.begin + step + kAhead, of.length);
+      next_upstream.read(upstream, of.channels, place.begin + step + kAhead, of.length);
     }
 #pragma unroll
     for (int i = 0; i < kAhead; ++i) {
       const int now = step + i;
-      inputs.push(next[i]);
+      inputs.push(group.at[i]);
       float gradient[kWide];
 #pragma unroll
       for (int k = 0; k < kWide; ++k) {
         const float sum = convolved(taps, inputs, k);
         const float gate = sigmoid(sum);
-        gradient[k] = d[i][k] * gate * fmaf(sum, 1.f - gate, 1.f);
+        gradient[k] = d.at[i][k] * gate * fmaf(sum, 1.f - gate, 1.f);
       }
       gradients.push(gradient);
-      if (now < kBackwardSteps) {
+      if (now < steps) {
 #pragma unroll
         for (int k = 0; k < kWide; ++k) {
 #pragma unroll
@@ -160,7 +178,7 @@ __global__ void __launch_bounds__(kThreads) backward(const Convolution of, const
         }
       }
       const int done = now - (kWidth - 1);
-      if (done < 0 || done >= kBackwardSteps || place.begin + done >= of.length) continue;
+      if (done < 0 || done >= steps || place.begin + done >= of.length) continue;
       float result[kWide];
 #pragma unroll
       for (int k = 0; k < kWide; ++k) {
@@ -180,7 +198,16 @@ __global__ void __launch_bounds__(kThreads) backward(const Convolution of, const
   }
 }
 
-constexpr int kMostWide = 4;
+/// Steps that a thread takes backwards: as many as leave enough threads, since each stretch reads a few steps twice and
+/// leaves sums behind.
+int backward_steps(const Convolution& of) {
+  int steps = kMostSteps;
+  const int64_t pairs = of.batch * ceil_divide(of.channels, 2);
+  while (steps > kFewestSteps && pairs * ceil_divide(of.length, steps) < kEnoughThreads) steps /= 2;
+  return steps;
+}
+
+constexpr int kMostWide = 2;
 
 /// Calls `function` with the width and the number of channels that a thread owns, as constants.
 template <typename Function>
@@ -236,7 +263,7 @@ cudaError_t convolution_forward(const Convolution& of, void* y, cudaStream_t str
 }
 
 int64_t convolution_parts(const Convolution& of) {
-  return of.batch * ceil_divide(of.length, kBackwardSteps);
+  return of.batch * ceil_divide(of.length, backward_steps(of));
 }
 
 cudaError_t convolution_backward(const Convolution& of, const void* dy, const ConvolutionGradients& out,
@@ -244,9 +271,10 @@ cudaError_t convolution_backward(const Convolution& of, const void* dy, const Co
   const cudaError_t error = with_element(of.element, [&](auto tag) {
     using T = typename decltype(tag)::type;
     return with_shape(of, can_be_wide<T>(of, {dy, out.dx}), [&](auto width, auto wide) {
-      const dim3 grid = grid_of(of, wide, kBackwardSteps);
+      const int steps = backward_steps(of);
+      const dim3 grid = grid_of(of, wide, steps);
       backward<T, decltype(width)::value, decltype(wide)::value>
-          <<<grid, kThreads, 0, stream>>>(of, static_cast<const T*>(dy), static_cast<T*>(out.dx), out.parts);
+          <<<grid, kThreads, 0, stream>>>(of, static_cast<const T*>(dy), static_cast<T*>(out.dx), out.parts, steps);
       return cudaGetLastError();
     });
   });
