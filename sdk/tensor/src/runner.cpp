@@ -1,6 +1,8 @@
 #include <ATen/Functions.h>
 #include <ATen/core/grad_mode.h>
 
+#include <algorithm>
+
 #include "colonnade/error.h"
 #include "colonnade/tensor/device.h"
 #include "colonnade/tensor/empty_weight.h"
@@ -230,7 +232,8 @@ Tensor SiteRunner::embedding(const std::string& name, const Tensor& ids) {
   }
   // Where the head's gradient is dense anyway, the rows that were looked up are added to it: no second matrix of its
   // size.
-  const bool tied = site.roles.size() > 1 && applied.weight.is_leaf() && ids.is_cpu();
+  const bool head_too = std::find(site.roles.begin(), site.roles.end(), "head") != site.roles.end();
+  const bool tied = head_too && applied.weight.is_leaf() && ids.is_cpu();
   Tensor y = widened(at::embedding(applied.weight, ids, no_padding, false, tied));
   report(site, ids, y);
   return y;
