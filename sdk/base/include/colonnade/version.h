@@ -1,7 +1,7 @@
 #pragma once
 
 // Raised whenever a class or function of the SDK changes in a way that a plugin built before cannot follow.
-#define COLONNADE_SDK_ABI 1
+#define COLONNADE_SDK_ABI 2
 #define COLONNADE_VERSION "0.1.0"
 
 #define COLONNADE_VERSION_STRING_(x) #x
