@@ -115,10 +115,10 @@ TEST_CASE("An op is found by its full id or its short name, and misses say what 
              Catch::StartsWith("study.lua:3: unknown op 'good/ad'; did you mean 'add'?; plugin 'good' has: add, "));
   CHECK_THAT(refusal("godo/add"),
              Catch::StartsWith("study.lua:3: unknown op 'godo/add': there is no plugin 'godo'; did you mean 'good'?"));
-  CHECK(refusal("wrong_abi/any") == "study.lua:3: op 'wrong_abi/any' cannot be used: plugin 'wrong_abi' (" +
-                                        fixture_file("wrong_abi").string() +
-                                        ") is disabled: it was built for SDK ABI 999, this host has SDK ABI 1; build "
-                                        "it again with this Colonnade's SDK");
+  CHECK(refusal("wrong_abi/any") ==
+        "study.lua:3: op 'wrong_abi/any' cannot be used: plugin 'wrong_abi' (" + fixture_file("wrong_abi").string() +
+            ") is disabled: it was built for SDK ABI 999, this host has SDK ABI " + std::to_string(COLONNADE_SDK_ABI) +
+            "; build it again with this Colonnade's SDK");
 }
 
 TEST_CASE("The first place a plugin is found in wins, and the others are reported") {

@@ -53,11 +53,13 @@ std::string elf_with_section(const std::string& content) {
   return file + names + content;
 }
 
+const std::string abi_line = "abi=" COLONNADE_STRINGIFY(COLONNADE_SDK_ABI) "\n";
+
 std::string whole_stamp(const std::string& change_from = "", const std::string& change_to = "") {
-  std::string text =
-      "colonnade-stamp=1\nname=made\nversion=1.2.3\nabi=1\nabi_type=cpp\ntorch=none\ncompiler=" COLONNADE_COMPILER
-      "\nstandard=" COLONNADE_STRINGIFY(__cplusplus) "\ncxx11_abi=" COLONNADE_STRINGIFY(
-          _GLIBCXX_USE_CXX11_ABI) "\nrequires=one;two\nextends=\n";
+  std::string text = "colonnade-stamp=1\nname=made\nversion=1.2.3\n" + abi_line +
+                     "abi_type=cpp\ntorch=none\ncompiler=" COLONNADE_COMPILER
+                     "\nstandard=" COLONNADE_STRINGIFY(__cplusplus) "\ncxx11_abi=" COLONNADE_STRINGIFY(
+                         _GLIBCXX_USE_CXX11_ABI) "\nrequires=one;two\nextends=\n";
   if (!change_from.empty()) text.replace(text.find(change_from), change_from.size(), change_to);
   return text + '\0';
 }
@@ -112,11 +114,11 @@ TEST_CASE("Damaged stamps are refused by name and reason") {
     }
     return std::string("no error");
   };
-  CHECK(message_for(whole_stamp("abi=1\n", "abi=one\n")) == "has a damaged stamp: the ABI 'one' is no number");
-  CHECK(message_for(whole_stamp("abi=1\n", "abi=99999999999\n")) ==
+  CHECK(message_for(whole_stamp(abi_line, "abi=one\n")) == "has a damaged stamp: the ABI 'one' is no number");
+  CHECK(message_for(whole_stamp(abi_line, "abi=99999999999\n")) ==
         "has a damaged stamp: the ABI '99999999999' is no number");
   CHECK(message_for(whole_stamp("torch=none\n", "")) == "has a damaged stamp: 'torch' is missing");
-  CHECK(message_for(whole_stamp("torch=none\n", "abi=1\n")) == "has a damaged stamp: 'abi' is in it twice");
+  CHECK(message_for(whole_stamp("torch=none\n", abi_line)) == "has a damaged stamp: 'abi' is in it twice");
   CHECK(message_for(whole_stamp("torch=none", "torch\x01none")) == "has a damaged stamp: a line is not key=value");
   CHECK(message_for(whole_stamp("name=made", "name=../made")) == "has a stamp with the impossible name '../made'");
   CHECK(message_for(whole_stamp("one;two", "one;;two")) == "has a stamp that names the plugin ''");
@@ -160,7 +162,8 @@ TEST_CASE("All mismatches are told at once, with both sides and the fix") {
   const std::string compiler = COLONNADE_COMPILER, standard = COLONNADE_STRINGIFY(__cplusplus);
   const std::vector<std::string> expected = {
       "its stamp names it 'other', its file is good.plugin.so; call the file other.plugin.so",
-      "it was built for SDK ABI 7, this host has SDK ABI 1; build it again with this Colonnade's SDK",
+      "it was built for SDK ABI 7, this host has SDK ABI " COLONNADE_STRINGIFY(
+          COLONNADE_SDK_ABI) "; build it again with this Colonnade's SDK",
       "its ABI is of type 'stable', this host loads 'cpp'; build it with this Colonnade's SDK",
       "it was built with the compiler gcc-3, this host with the compiler " + compiler + "; build it with " + compiler,
       "it was built with the C++ standard 199711L, this host with the C++ standard " + standard + "; build it as " +
