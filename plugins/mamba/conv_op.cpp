@@ -1,31 +1,17 @@
 #include "conv_op.h"
 
 #include <ATen/Functions.h>
-#include <ATen/Parallel.h>
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "causal_conv.h"
+#include "cpu_tasks.h"
 
 namespace colonnade::mamba {
 namespace {
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
-
-void parallel_tasks(int64_t count, const ScanBody& body) {
-  constexpr int64_t kGrain = 1;
-  at::parallel_for(0, count, kGrain, [&](int64_t begin, int64_t end) { body(begin, end); });
-}
-
-template <typename Function>
-void for_real_type(const at::Tensor& x, const Function& function) {
-  if (x.scalar_type() == at::kDouble) {
-    function(double{});
-  } else {
-    function(float{});
-  }
-}
 
 /// Steps may lie apart, a step's channels not.
 at::Tensor with_dense_channels(const at::Tensor& x) {

@@ -1,12 +1,13 @@
 #include "scan_op.h"
 
 #include <ATen/Functions.h>
-#include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
 #include <string>
 #include <tuple>
+
+#include "cpu_tasks.h"
 
 namespace colonnade::mamba {
 namespace {
@@ -60,20 +61,6 @@ struct DenseInputs {
 
   at::Tensor x, delta, a, b, c, d, h0;
 };
-
-void parallel_tasks(int64_t count, const ScanBody& body) {
-  constexpr int64_t kGrain = 1;
-  at::parallel_for(0, count, kGrain, [&](int64_t begin, int64_t end) { body(begin, end); });
-}
-
-template <typename Function>
-void for_real_type(const at::Tensor& x, const Function& function) {
-  if (x.scalar_type() == at::kDouble) {
-    function(double{});
-  } else {
-    function(float{});
-  }
-}
 
 Forward forward_cpu(const at::Tensor& x, const at::Tensor& delta, const at::Tensor& a, const at::Tensor& b,
                     const at::Tensor& c, const OptionalTensor& d, const OptionalTensor& h0,
