@@ -52,8 +52,10 @@ Tensor& moment(NamedTensors& state, const char* name, const Tensor& like) {
   return tensor;
 }
 
-// Counts this update in and returns how many there were.
-double count_update(NamedTensors& state, bool fresh) {
+// Counts this update in and returns how many there were; a parameter of another size than before starts anew.
+double count_update(NamedTensors& state, const Parameter& parameter) {
+  const auto mean = state.find("exp_avg");
+  const bool fresh = mean == state.end() || mean->second.sizes() != parameter.tensor->sizes();
   Tensor& step = state["step"];
   if (!step.defined() || fresh) step = at::zeros({1}, at::TensorOptions().dtype(at::kDouble));
   step = step.cpu() + 1;
@@ -95,8 +97,7 @@ void step_on_card(const std::vector<Parameter>& parameters, const std::vector<Te
     if (!gradients[i].defined()) continue;
     const Parameter& parameter = parameters[i];
     NamedTensors& own = state[parameter.name];
-    const auto mean = own.find("exp_avg");
-    const double t = count_update(own, mean == own.end() || mean->second.sizes() != parameter.tensor->sizes());
+    const double t = count_update(own, parameter);
     Tensor& count = counts[t];
     if (!count.defined()) count = at::full({}, t, parameter.tensor->options().dtype(at::kFloat));
     CardGroup& group = groups[{decays(model, parameter), parameter.rate}];
@@ -136,8 +137,7 @@ void adamw_step(const std::vector<Parameter>& parameters, const std::vector<Tens
     if (!gradients[i].defined()) continue;
     const Parameter& parameter = parameters[i];
     NamedTensors& own = state[parameter.name];
-    const auto mean = own.find("exp_avg");
-    const double t = count_update(own, mean == own.end() || mean->second.sizes() != parameter.tensor->sizes());
+    const double t = count_update(own, parameter);
     const Coefficients c{decays(model, parameter) ? 1 - learning_rate * options.weight_decay : 1.0,
                          learning_rate * parameter.rate,
                          options.beta1,

@@ -6,7 +6,6 @@
 
 #include <cmath>
 #include <cstdio>
-#include <numbers>
 #include <set>
 
 #include "colonnade/error.h"
@@ -75,43 +74,6 @@ Json number_or_null(const std::optional<double>& number) {
 }
 
 }  // namespace
-
-TrainOptions TrainOptions::from_params(const Json& params) {
-  TrainOptions options;
-  const auto optional_integer = [&](const char* name) -> std::optional<std::int64_t> {
-    if (params.at(name).is_null()) return std::nullopt;
-    return params.at(name).get<std::int64_t>();
-  };
-  options.steps = params.at("steps").get<std::int64_t>();
-  options.batch = params.at("batch").get<std::int64_t>();
-  options.length = params.at("length").get<std::int64_t>();
-  options.accumulation = params.at("accumulation").get<std::int64_t>();
-  options.learning_rate = params.at("learning_rate").get<double>();
-  options.final_fraction = params.at("final_fraction").get<double>();
-  options.warmup = params.at("warmup").get<std::int64_t>();
-  options.schedule = params.at("schedule").get<std::string>();
-  options.adamw = {params.at("beta1").get<double>(), params.at("beta2").get<double>(),
-                   params.at("epsilon").get<double>(), params.at("weight_decay").get<double>()};
-  options.clip = optional_number(params, "clip");
-  options.rescue = optional_number(params, "rescue");
-  options.evaluate_every = optional_integer("evaluate_every");
-  options.early_stop = optional_integer("early_stop");
-  options.evaluate_windows = params.at("evaluate_windows").get<std::int64_t>();
-  options.log_every = params.at("log_every").get<std::int64_t>();
-  options.recompute = params.at("recompute").get<bool>();
-  options.precision = params.at("precision") == "bf16" ? Precision::bf16 : Precision::f32;
-  return options;
-}
-
-double learning_rate_at(const TrainOptions& options, std::int64_t step) {
-  if (step < options.warmup)
-    return options.learning_rate * static_cast<double>(step + 1) / static_cast<double>(options.warmup);
-  if (options.schedule == "constant") return options.learning_rate;
-  const double span = static_cast<double>(std::max<std::int64_t>(1, options.steps - 1 - options.warmup));
-  const double progress = std::min(1.0, static_cast<double>(step - options.warmup) / span);
-  const double cosine = (1 + std::cos(std::numbers::pi * progress)) / 2;
-  return options.learning_rate * (options.final_fraction + (1 - options.final_fraction) * cosine);
-}
 
 Trainer::Trainer(Model model, TrainingData data, std::optional<TrainingData> valid, TrainOptions options,
                  RandomStream random)
