@@ -61,6 +61,8 @@ class LocalEvaluator final : public Evaluator {
   }
 
   ~LocalEvaluator() override {
+    pool_.end_all();
+    store_.clear_abandoned();  // what ended workers were writing, which may be what fills the disk
     try {
       store_.commit();  // what was computed stays computed where an exception ended the evaluation
     } catch (const std::exception&) {

@@ -54,13 +54,15 @@ std::uintmax_t size_of(const std::filesystem::path& file) {
 WorkerPool::WorkerPool(ChildCommand command, std::filesystem::path log_folder)
     : command_(std::move(command)), log_folder_(std::move(log_folder)) {}
 
-WorkerPool::~WorkerPool() {
+void WorkerPool::end_all() {
   for (WorkerProcess& worker : workers_) {
     worker.socket.close();  // an idle worker ends by itself; a busy one is not waited for
     if (!worker.idle) ::kill(worker.pid, SIGKILL);
     retired_.push_back(worker.pid);
   }
   for (const pid_t pid : retired_) wait_for(pid);
+  workers_.clear();
+  retired_.clear();
 }
 
 WorkerProcess& WorkerPool::start() {

@@ -52,11 +52,13 @@ class WorkerPool {
 
   // `command.log` is ignored: each worker has its own in `log_folder` (none if that is empty).
   WorkerPool(ChildCommand command, std::filesystem::path log_folder);
-  ~WorkerPool();
+  ~WorkerPool() { end_all(); }
   WorkerPool(const WorkerPool&) = delete;
   WorkerPool& operator=(const WorkerPool&) = delete;
 
   WorkerProcess& start();
+  // Idle workers end by themselves, busy ones are killed; all are gone when it returns.
+  void end_all();
   void send(WorkerProcess& worker, const Json& message);
   // Waits for something to happen, at most `timeout_ms` (or until `wake_fd` is readable), and tells it.
   void poll(int timeout_ms, int wake_fd, const Handlers& handlers);

@@ -8,7 +8,6 @@
 
 #include <cerrno>
 #include <cstring>
-#include <ctime>
 #include <system_error>
 
 #include "colonnade/error.h"
@@ -19,16 +18,13 @@ namespace colonnade::host {
 namespace {
 
 constexpr std::int64_t nanoseconds_per_second = 1'000'000'000;
-// A writer needs a moment between creating its file and locking it.
-constexpr std::int64_t abandoned_after_seconds = 60;
 
 std::int64_t to_ns(const timespec& time) {
   return time.tv_sec * nanoseconds_per_second + time.tv_nsec;
 }
 
-// Opens and locks FILE's temporary neighbour. It has a fixed name, so that what a killed process leaves is taken over
-// by the next one.
-FileDescriptor open_locked_neighbour(const std::filesystem::path& temporary) {
+// Opens and locks a temporary file, creating it if it is not there.
+FileDescriptor open_locked(const std::filesystem::path& temporary) {
   while (true) {
     FileDescriptor descriptor(::open(temporary.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
     if (!descriptor.is_open()) throw_file_error("create", temporary, errno);
@@ -40,7 +36,7 @@ FileDescriptor open_locked_neighbour(const std::filesystem::path& temporary) {
     }, there{};
     const bool same = ::fstat(descriptor.number(), &mine) == 0 && ::stat(temporary.c_str(), &there) == 0 &&
                       mine.st_ino == there.st_ino && mine.st_dev == there.st_dev;
-    if (same) return descriptor;  // else another process has renamed it away meanwhile
+    if (same) return descriptor;  // else another process has renamed or cleared it away meanwhile
   }
 }
 
@@ -135,11 +131,8 @@ std::string unique_name() {
   return fmt::format("{:016x}", number);
 }
 
-TemporaryFile::TemporaryFile(const std::filesystem::path& folder) : path_(folder / unique_name()) {
-  descriptor_ = FileDescriptor(::open(path_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
-  if (!descriptor_.is_open()) throw_file_error("create", path_, errno);
-  ::flock(descriptor_.number(), LOCK_EX | LOCK_NB);
-}
+TemporaryFile::TemporaryFile(const std::filesystem::path& folder)
+    : path_(folder / unique_name()), descriptor_(open_locked(path_)) {}
 
 TemporaryFile::TemporaryFile(TemporaryFile&& other) noexcept
     : path_(std::exchange(other.path_, {})), descriptor_(std::move(other.descriptor_)) {}
@@ -159,20 +152,20 @@ void TemporaryFile::publish(const std::filesystem::path& target) {
 
 void remove_abandoned_files(const std::filesystem::path& folder) {
   std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
-    struct stat status {};
-    if (::stat(entry.path().c_str(), &status) != 0) continue;
-    if (std::time(nullptr) - status.st_mtim.tv_sec < abandoned_after_seconds) continue;
-    const FileDescriptor descriptor(::open(entry.path().c_str(), O_RDONLY | O_CLOEXEC));
-    if (!descriptor.is_open() || ::flock(descriptor.number(), LOCK_EX | LOCK_NB) != 0) continue;
-    ::unlink(entry.path().c_str());
+  const std::filesystem::directory_iterator end;
+  for (std::filesystem::directory_iterator entry(folder, error); !error && entry != end; entry.increment(error)) {
+    const std::string file = entry->path().string();
+    const FileDescriptor descriptor(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+    // Who has created it but not locked it yet waits for this lock, and then sees that the file is gone.
+    if (descriptor.is_open() && ::flock(descriptor.number(), LOCK_EX | LOCK_NB) == 0) ::unlink(file.c_str());
   }
 }
 
 void write_file_atomically(const std::filesystem::path& file, std::string_view bytes) {
   const std::filesystem::path folder = file.has_parent_path() ? file.parent_path() : ".";
   const std::filesystem::path temporary = folder / ("." + file.filename().string() + ".tmp");
-  const FileDescriptor descriptor = open_locked_neighbour(temporary);
+  // A fixed name, so that what a killed process leaves is taken over by the next one.
+  const FileDescriptor descriptor = open_locked(temporary);
   try {
     if (::ftruncate(descriptor.number(), 0) != 0) throw_file_error("truncate", temporary, errno);
     write_all(descriptor.number(), bytes.data(), bytes.size(), file);

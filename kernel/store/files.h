@@ -72,7 +72,7 @@ class TemporaryFile {
   FileDescriptor descriptor_;
 };
 
-// Removes what writers that died left in a tmp/ folder.
+// Removes what writers that died left in a tmp/ folder: the files that nobody has locked.
 void remove_abandoned_files(const std::filesystem::path& folder);
 
 // 16 hexadecimal digits nobody else has.

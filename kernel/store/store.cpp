@@ -112,6 +112,7 @@ class FileStore final : public Store {
   std::optional<Nondeterminism> add(Trace trace) override;
   void commit() override { traces_.commit(); }
   void refresh() override { traces_.refresh(); }
+  void clear_abandoned() override { remove_abandoned_files(folder_ / "tmp"); }
 
   void save_checkpoint(const Hash& key, const Value& state) override {
     write_checkpoint(checkpoint_file(key), folder_ / "tmp", key, state);
@@ -284,7 +285,7 @@ Store::Garbage FileStore::collect(const std::set<Hash>& kept_keys, bool dry_run,
   const std::vector<const Trace*> kept = traces_.retain(keep, dry_run);
   collect_checkpoints(dry_run, grace_seconds, resumable, garbage);
   collect_blobs(kept, dry_run, grace_seconds, garbage);
-  if (!dry_run) remove_abandoned_files(folder_ / "tmp");
+  if (!dry_run) clear_abandoned();
   return garbage;
 }
 

@@ -119,6 +119,8 @@ class Store {
   virtual void commit() = 0;
   // Reads what other coordinators have appended since.
   virtual void refresh() = 0;
+  // Removes what processes that died left half written.
+  virtual void clear_abandoned() = 0;
 
   virtual void save_checkpoint(const Hash& key, const Value& state) = 0;
   virtual std::optional<Value> load_checkpoint(const Hash& key) = 0;  // a damaged one counts as absent

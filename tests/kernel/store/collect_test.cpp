@@ -2,10 +2,12 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <thread>
 
 #include "colonnade/error.h"
+#include "kernel/store/files.h"
 #include "kernel/store/project.h"
 #include "tests/kernel/store/support.h"
 
@@ -138,14 +140,38 @@ TEST_CASE("Checkpoints that nothing can go on from stay for the grace period onl
 
 TEST_CASE("What dead writers left is cleared away, what is being written is not") {
   const ScratchFolder folder;
+  const auto tmp = folder.path() / "tmp";
+  const auto left = [&] { return files_below(tmp).size(); };
   Store::open(folder.path(), Store::Role::worker);
-  const fs::path abandoned = folder.path() / "tmp" / "0123456789abcdef";
-  write_bytes(abandoned, "half");
-  Store::open(folder.path(), Store::Role::coordinator);
-  CHECK(fs::exists(abandoned));  // may be anyone's who has only just created it
-  make_old(abandoned);
-  Store::open(folder.path(), Store::Role::coordinator);
-  CHECK_FALSE(fs::exists(abandoned));
+  write_bytes(tmp / "0123456789abcdef", "half");
+  TemporaryFile writing(tmp);
+  CHECK(left() == 2);
+  auto coordinator = Store::open(folder.path(), Store::Role::coordinator);
+  CHECK(left() == 1);
+  write_bytes(tmp / "fedcba9876543210", "of a worker that was killed during the run");
+  CHECK(left() == 2);
+  coordinator->clear_abandoned();
+  CHECK(left() == 1);
+  writing.publish(folder.path() / "published");
+  CHECK(left() == 0);
+  CHECK(fs::exists(folder.path() / "published"));
+}
+
+TEST_CASE("Clearing away never takes a file from a writer that has just created it") {
+  const ScratchFolder folder;
+  std::atomic<bool> over = false;
+  std::thread clearing([&] {
+    while (!over) remove_abandoned_files(folder.path());
+  });
+  constexpr int kFiles = 3000;
+  for (int i = 0; i < kFiles; ++i) {
+    TemporaryFile file(folder.path());
+    file.write("whole");
+    file.publish(folder.path() / "published");
+    fs::remove(folder.path() / "published");
+  }
+  over = true;
+  clearing.join();
 }
 
 TEST_CASE("The nearest project upwards is found, or one is made") {
