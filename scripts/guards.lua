@@ -14,8 +14,8 @@
 --
 -- Stages are applied in the order given; after each of them `retention` (a function(model) that gives a scalar: the
 -- share of quality kept, on validation data) and `compression` (likewise, may be absent) are looked at. The cascade
--- goes on from the last good model, without a stage that broke a guard. mode = "log" only writes down what would have
--- been rolled back.
+-- goes on from the last good model, without a stage that broke a guard or that an op refused (no null space, say).
+-- mode = "log" only writes down what would have been rolled back; a stage that is refused ends the arm there.
 --
 -- rounds      how often all stages are applied; a stage's `schedule`, a list, has its strength in each round, the last
 --             one for all that follow (rates that are cumulative, as dare's, grow from round to round). By default as
@@ -117,18 +117,20 @@ function guards.run(options)
   local point = options.point or {}
   local function look(model)
     local compression = options.compression and options.compression(model)
-    return col.values { retention = options.retention(model), compression = compression }
+    return { retention = options.retention(model), compression = compression }
   end
-  local model, last = options.base, look(options.base)
+  local model, last = options.base, col.values(look(options.base))
   local steps = { { name = "start", retention = last.retention, compression = last.compression, verdict = "start" } }
   local stopped, good_strength = {}, {}
 
   -- Applies the stage at a strength; whether it was kept.
   local function try(stage, round, strength, tried)
     local made = arms.apply_at(who, stage, model, point, strength)
-    local seen = look(made)
+    local ask = mode == "act" and col.attempt or col.values  -- a stage that is refused cannot be kept, only left out
+    local seen, refusal = ask(look(made))
     local before = is_number(last.retention) and last.retention or 0
-    local reason = broken(held, seen, before, tried)
+    local reason = refusal or broken(held, seen, before, tried)
+    seen = seen or {}
     local name = rounds > 1 and string.format("%s, round %d", stage[1], round) or stage[1]
     local verdict = not reason and "kept" or mode == "log" and "kept, would be rolled back" or "rolled back"
     steps[#steps + 1] = {

@@ -284,7 +284,8 @@ void LocalEvaluator::receive(WorkerProcess& worker, const Json& message) {
     table_.put_back(entry);
     throw Error(ErrorKind::environment, message.at("message").get<std::string>());
   } else {
-    table_.fail(entry, message.at("message").get<std::string>());
+    const auto what = message.at("message").get<std::string>();
+    table_.fail(entry, what, message.value("refused", false) ? what : "");
   }
 }
 

@@ -22,6 +22,7 @@ enum class NodeState { waiting, running, found, computed, failed };
 struct NodeFailure {
   std::string message;  // complete: op, plugin, reason, last lines of the worker's log
   NodeRef origin;       // the node that failed; an ancestor where this one only inherits it
+  std::string refusal;  // what the op said of what it was given, and would say again; "" of any other failure
 };
 
 struct NodeResult {

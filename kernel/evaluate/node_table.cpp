@@ -108,6 +108,7 @@ bool NodeTable::inputs_known(Entry& entry) {
       const NodeFailure& cause = input->failure;
       const bool inherited = cause.origin != input->node;
       entry.failure.origin = cause.origin;
+      entry.failure.refusal = cause.refusal;
       entry.failure.message =
           inherited ? cause.message
                     : fmt::format("not evaluated, because {} failed: {}", input->node->short_name(), cause.message);
@@ -193,8 +194,8 @@ void NodeTable::computed(Entry& entry, const Trace* trace) {
   advance(entry);
 }
 
-void NodeTable::fail(Entry& entry, const std::string& message) {
-  entry.failure = {message, entry.node};
+void NodeTable::fail(Entry& entry, const std::string& message, const std::string& refusal) {
+  entry.failure = {message, entry.node, refusal};
   settle(entry, Phase::failed);
   if (!requesting_) advance(entry);
 }

@@ -51,7 +51,7 @@ class NodeTable {
   void start(Entry& entry);     // ready -> running
   void put_back(Entry& entry);  // running -> ready
   void computed(Entry& entry, const Trace* trace);
-  void fail(Entry& entry, const std::string& message);
+  void fail(Entry& entry, const std::string& message, const std::string& refusal = "");
   // The bytes of the entry's result cannot be read: it has to be computed again. `user`, if any, then starts anew.
   void lost(Entry& entry, Entry* user);
   // Looks again for a node that is about to be computed: another process may have done so. True if it was found.

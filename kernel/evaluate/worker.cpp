@@ -112,6 +112,10 @@ class Worker {
       return {{"type", "cancelled"}};
     } catch (const UnreadableInput& input) {
       return {{"type", "damaged"}, {"input", input.index}, {"message", input.message}};
+    } catch (const Error& error) {
+      if (!store_failure_.empty()) return {{"type", "environment"}, {"message", store_failure_}};
+      const bool refused = error.kind() == ErrorKind::input || error.kind() == ErrorKind::usage;
+      return {{"type", "failed"}, {"message", error.what()}, {"refused", refused}};
     } catch (const std::exception& error) {
       // A store that cannot be written ends the run, not only this node.
       if (!store_failure_.empty()) return {{"type", "environment"}, {"message", store_failure_}};

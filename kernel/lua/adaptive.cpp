@@ -52,6 +52,11 @@ int continue_value(lua_State* L) {
 // The keys of the asked for are at 2, in the order of the needs.
 int continue_values(lua_State* L) {
   const ArmRun& run = running_arm(L);
+  if (!run.refusal.empty()) {
+    lua_pushnil(L);
+    push_text(L, run.refusal);
+    return 2;
+  }
   constexpr int kKeys = 2;
   lua_createtable(L, 0, static_cast<int>(run.needs.size()));
   for (std::size_t i = 0; i < run.needs.size(); ++i) {
@@ -94,17 +99,21 @@ int draw_trial(lua_State* L) {
 int await_value(lua_State* L) {
   ArmRun& run = running_arm(L);
   run.needs = {readable_field(L, 1)};
+  run.attempt = false;
   return lua_yieldk(L, 0, 0, &continuation<continue_value>);
 }
 
-int await_values(lua_State* L) {
+namespace {
+
+int await_all(lua_State* L, const char* name, bool attempt) {
   ArmRun& run = running_arm(L);
-  if (!lua_istable(L, 1)) raise(L, fmt::format("values takes a table of nodes and fields; found {}", described(L, 1)));
+  if (!lua_istable(L, 1))
+    raise(L, fmt::format("{} takes a table of nodes and fields; found {}", name, described(L, 1)));
   lua_settop(L, 1);
   push_sorted_keys(L, 1);
   std::vector<FieldRef> needs;
   const auto count = static_cast<lua_Integer>(lua_rawlen(L, 2));
-  if (count == 0) raise(L, "values: the table is empty");
+  if (count == 0) raise(L, fmt::format("{}: the table is empty", name));
   for (lua_Integer i = 1; i <= count; ++i) {
     lua_rawgeti(L, 2, i);
     lua_rawget(L, 1);
@@ -112,7 +121,18 @@ int await_values(lua_State* L) {
     lua_pop(L, 1);
   }
   run.needs = std::move(needs);
+  run.attempt = attempt;
   return lua_yieldk(L, 0, 0, &continuation<continue_values>);
+}
+
+}  // namespace
+
+int await_values(lua_State* L) {
+  return await_all(L, "values", false);
+}
+
+int attempt_values(lua_State* L) {
+  return await_all(L, "attempt", true);
 }
 
 void push_trial(lua_State* L, const std::string& arm, const Json& point, std::uint64_t seed) {

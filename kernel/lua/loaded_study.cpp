@@ -87,6 +87,14 @@ class LuaStudy final : public LoadedStudy {
                     fmt::format("an arm waits for {} values and was given {}", run.needs.size(), values.size()));
       }
       run.answers = values;
+      run.refusal.clear();
+      return 0;
+    });
+  }
+
+  AdaptiveStep refuse(std::size_t arm, std::uint64_t seed, const std::string& refusal) override {
+    return step(arm, seed, [&] {
+      runs_.at({arm, seed}).refusal = refusal;
       return 0;
     });
   }
@@ -127,6 +135,7 @@ class LuaStudy final : public LoadedStudy {
       context_.running = nullptr;
       if (resumed == LuaState::Resumed::yielded) {
         for (const FieldRef& need : run.needs) result.needs.push_back(context_.nodes.bind(need, seed));
+        result.attempt = run.attempt;
         return result;
       }
       finish(arm, run, result);

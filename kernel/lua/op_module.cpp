@@ -102,6 +102,7 @@ const luaL_Reg functions[] = {{"study", &guarded<describe_study>},
                               {"op", &guarded<named_op>},
                               {"setting", &guarded<read_setting>},
                               {"values", &guarded<await_values>},
+                              {"attempt", &guarded<attempt_values>},
                               {"fail", &guarded<fail_at_user>},
                               {"kind", &guarded<kind_of_value>},
                               {nullptr, nullptr}};

@@ -80,6 +80,7 @@ struct StudyDescription {
 // What an adaptive arm wants next.
 struct AdaptiveStep {
   std::vector<FieldRef> needs;     // bound fields whose values it waits for; empty when it has returned
+  bool attempt = false;            // it goes on by `refuse` where an op refuses what it was given
   std::vector<MetricRef> metrics;  // when it has returned
   std::vector<MetricRef> files;
   std::optional<FieldRef> output;
@@ -100,6 +101,8 @@ class LoadedStudy {
   // `values` answer the last step's `needs`, in order: documents of records, {"value": ...} of scalars, columns of
   // tables.
   virtual AdaptiveStep resume(std::size_t arm, std::uint64_t seed, const std::vector<Json>& values) = 0;
+  // In place of the values: what the op said that refused one of them, or what that is made of.
+  virtual AdaptiveStep refuse(std::size_t arm, std::uint64_t seed, const std::string& refusal) = 0;
 };
 
 }  // namespace colonnade::host

@@ -76,9 +76,9 @@ void TrialDriver::run() {
 
 int TrialDriver::failed() const {
   const auto trials = std::count_if(trials_.begin(), trials_.end(), [&](const Trial& trial) {
-    return !trial.failure.empty() || !failure_of(trial.results).empty();
+    return !trial.failure.empty() || failure_of(trial.results);
   });
-  return static_cast<int>(trials) + (failure_of(shared_).empty() ? 0 : 1);
+  return static_cast<int>(trials) + (failure_of(shared_) ? 1 : 0);
 }
 
 void TrialDriver::start_static(Trial& trial, const Arm& arm) {
@@ -96,6 +96,7 @@ void TrialDriver::start_static(Trial& trial, const Arm& arm) {
 void TrialDriver::take(Trial& trial, const AdaptiveStep& step) {
   if (!step.error.empty() || step.needs.empty()) return finish(trial, step);
   trial.needs = step.needs;
+  trial.attempt = step.attempt;
   DecisionRecord decision;
   decision.arm = study_.description().arms[trial.arm].name;
   decision.seed = trial.seed;
@@ -132,10 +133,13 @@ bool TrialDriver::advance(Trial& trial) {
   const bool known =
       std::all_of(trial.needs.begin(), trial.needs.end(), [&](const auto& field) { return settled(field); });
   if (!known) return false;
-  const std::string failure = failure_of(trial.needs);
-  if (!failure.empty()) {
+  if (const NodeFailure* failure = failure_of(trial.needs)) {
+    if (trial.attempt && !failure->refusal.empty()) {
+      take(trial, study_.refuse(trial.arm, trial.seed, failure->refusal));
+      return true;
+    }
     AdaptiveStep end;
-    end.error = failure;
+    end.error = failure->message;
     finish(trial, end);
     return true;
   }
@@ -159,11 +163,16 @@ bool TrialDriver::settled(const FieldRef& field) const {
   return state == NodeState::found || state == NodeState::computed || state == NodeState::failed;
 }
 
-std::string TrialDriver::failure_of(const std::vector<FieldRef>& fields) const {
+// The first one; one that is no refusal before any that is.
+const NodeFailure* TrialDriver::failure_of(const std::vector<FieldRef>& fields) const {
+  const NodeFailure* refused = nullptr;
   for (const FieldRef& field : fields) {
-    if (const NodeFailure* failure = evaluator_.failure(field.node)) return failure->message;
+    const NodeFailure* failure = evaluator_.failure(field.node);
+    if (!failure) continue;
+    if (failure->refusal.empty()) return failure;
+    if (!refused) refused = failure;
   }
-  return "";
+  return refused;
 }
 
 std::vector<std::uint64_t> seeds_of(const StudyDescription& description, const Settings& settings) {

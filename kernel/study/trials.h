@@ -33,6 +33,7 @@ class TrialDriver {
     bool returned = false;
     int step = 0;
     std::vector<FieldRef> needs;
+    bool attempt = false;           // goes on where an op refuses a need
     std::vector<FieldRef> results;  // metrics and files
     std::string failure;
   };
@@ -45,7 +46,7 @@ class TrialDriver {
   void request(const FieldRef& field);
   Json value_of(const FieldRef& field);
   bool settled(const FieldRef& field) const;
-  std::string failure_of(const std::vector<FieldRef>& fields) const;
+  const NodeFailure* failure_of(const std::vector<FieldRef>& fields) const;
 
   LoadedStudy& study_;
   std::vector<std::uint64_t> seeds_;

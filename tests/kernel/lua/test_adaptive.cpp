@@ -80,6 +80,23 @@ TEST_CASE("Several values are awaited at once and keep their keys", "[lua]") {
   CHECK(end.output->node->params.at("number") == 40.0);
 }
 
+TEST_CASE("An arm that attempts goes on after a refusal, with its words", "[lua]") {
+  const auto study = adaptive(R"(
+  local known, refusal = col.attempt { col.number { number = 1 }, size = base:size {}.stored }
+  assert(known == nil and refusal == "no null space")
+  known, refusal = col.attempt { size = base:size {}.stored }
+  assert(known.size == 30 and refusal == nil)
+  return col.number { number = col.number { number = known.size }:value() }
+)");
+  CHECK(study->start(0, 0).attempt);
+  const AdaptiveStep second = study->refuse(0, 0, "no null space");
+  REQUIRE(second.needs.size() == 1);
+  const AdaptiveStep third = study->resume(0, 0, {Json({{"value", 30}})});
+  REQUIRE(third.needs.size() == 1);
+  CHECK_FALSE(third.attempt);
+  CHECK(study->resume(0, 0, {Json({{"value", 5}})}).output->node->params.at("number") == 5.0);
+}
+
 TEST_CASE("value() is a method even where a field is called value, and can be protected", "[lua]") {
   const auto study = adaptive(R"(
   local ok, known = pcall(function() return col.number { number = 4 }:value() end)

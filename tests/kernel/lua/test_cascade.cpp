@@ -227,6 +227,31 @@ TEST_CASE("Guards can be moved, switched off, or only write down", "[lua]") {
   CHECK_THAT(nothing.metrics[0].from.node->params.at("cells").dump(), Catch::Contains("retention is undefined"));
 }
 
+TEST_CASE("A stage that is refused is rolled back with what the op said; where guards only write down it ends the arm",
+          "[lua]") {
+  const auto with_mode = [](const std::string& mode) {
+    const auto study =
+        study_of(guarded + "rounds = 1, mode = '" + mode + "' }\nlocal arms = { arm }", "note = told.note");
+    AdaptiveStep step = study->start(0, 0);
+    while (!step.needs.empty()) {
+      std::vector<Json> values;
+      bool refused = false;
+      for (const FieldRef& need : step.needs) {
+        const std::vector<std::string> stages = stages_of(need.node->inputs.at(0).from.node);
+        refused = refused || (!stages.empty() && stages.back() == "lora");
+        values.push_back(Json({{"value", stages.empty() ? 1.0 : 0.97}}));
+      }
+      if (refused && !step.attempt) return std::string("ends");
+      step = refused ? study->refuse(0, 0, "no null space") : study->resume(0, 0, values);
+    }
+    const std::string cells = step.metrics.at(0).from.node->params.at("cells").dump();
+    return joined(told(step)) + " | " + joined(stages_of(step.output->node)) +
+           (cells.find("no null space") == std::string::npos ? "" : " | said");
+  };
+  CHECK(with_mode("act") == "start: start mend: kept low: rolled back thin: kept | ia3 thin@0.5 | said");
+  CHECK(with_mode("log") == "ends");
+}
+
 TEST_CASE("Orderings can be watched: guards write down what they would have done", "[lua]") {
   const auto study = study_of(R"(
 local arms, traces = cascade.orderings {
