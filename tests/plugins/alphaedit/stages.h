@@ -58,6 +58,8 @@ struct Around {
       : chosen(sites), start(model.to_field()), keys(to_field(statistics_of(model, sites))) {
     collect_contrasts(model, text(1), text(2));
   }
+  // For ops that read nothing besides the model.
+  Around(std::string only, const Model& model) : chosen(std::move(only)), start(model.to_field()) {}
   static Around of_clip(const Model& model) { return Around(model, clip_sites); }
 
  private:

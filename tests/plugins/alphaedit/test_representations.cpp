@@ -89,19 +89,27 @@ bool says_mask_given_up(const Value& value, const std::string& site) {
   return false;
 }
 
-// Every op on one site of a model, in all eight representations.
-void check_table(const Model& plain, const std::string& site, Around (*around_of)(const Model&)) {
-  const std::string sites = around_of(plain).chosen;
+// Calls check(representation, its description) for all eight.
+template <typename Check>
+void each_representation(const Model& plain, const std::string& sites, Check check) {
   for (int kind = 0; kind < 8; ++kind) {
     const bool reference = (kind & 1) != 0, mask = (kind & 2) != 0, low_rank = (kind & 4) != 0;
-    const Model model = represented(plain, sites, reference, mask, low_rank);
+    check(represented(plain, sites, reference, mask, low_rank), std::string(reference ? " on a reference" : "") +
+                                                                    (mask ? " with a mask" : "") +
+                                                                    (low_rank ? " with a low-rank part" : ""));
+  }
+}
+
+// Every op on one site of a model.
+void check_table(const Model& plain, const std::string& site, Around (*around_of)(const Model&)) {
+  const std::string sites = around_of(plain).chosen;
+  each_representation(plain, sites, [&](const Model& model, const std::string& kind) {
     // Compensation restores towards another model, so that there is something to restore.
     Around around = around_of(model);
     around.start = alike(plain).to_field();
     for (const char* stage : {"dare", "dare magnitude", "dare rows", "mask", "project", "compensate", "truncate",
                               "truncate effective", "lora", "interpolate", "rounded"}) {
-      INFO(stage << (reference ? " on a reference" : "") << (mask ? " with a mask" : "")
-                 << (low_rank ? " with a low-rank part" : ""));
+      INFO(stage << kind);
       const Value value = std::string(stage) == "interpolate"
                               ? stages::apply("alphaedit/interpolate", {{"sites", sites}, {"alphas", {0.3}}}, model,
                                               {{"tasks", alike(plain).to_field()}})
@@ -109,7 +117,23 @@ void check_table(const Model& plain, const std::string& site, Around (*around_of
       const Model after = Model::from_field(value.at("model"));
       check_cell(stage, model.weight(site), after.weight(site), says_mask_given_up(value, site));
     }
-  }
+  });
+}
+
+// The ops that need nothing but weights, on a site that is no matrix product over features.
+void check_weights_only(const Model& plain, const std::string& site) {
+  INFO(site);
+  each_representation(plain, site, [&](const Model& model, const std::string& kind) {
+    Around around(site, model);
+    for (const char* stage :
+         {"dare", "dare magnitude", "dare rows", "mask", "truncate", "truncate effective", "rounded"}) {
+      if (std::string(stage) == "truncate effective" && model.site(site).columns() <= 4) continue;  // nothing to cut
+      INFO(stage << kind);
+      const Value value = stages::run_stage(stage, model, around);
+      const Model after = Model::from_field(value.at("model"));
+      check_cell(stage, model.weight(site), after.weight(site), says_mask_given_up(value, site));
+    }
+  });
 }
 
 }  // namespace
@@ -121,6 +145,14 @@ TEST_CASE("every op does to every representation what the table says, on Mamba")
 
 TEST_CASE("every op does to every representation what the table says, on CLIP") {
   check_table(stages::small_clip(), "vision_model.encoder.layers.0.mlp.fc1", Around::of_clip);
+}
+
+TEST_CASE("convolutions and embeddings follow the table too, on Mamba and on CLIP") {
+  stages::load_all();
+  for (const char* site : {"backbone.embeddings", "backbone.layers.1.mixer.conv1d"}) check_weights_only(mamba(), site);
+  for (const char* site : {"vision_model.embeddings.patch_embedding", "text_model.embeddings.token_embedding"}) {
+    check_weights_only(stages::small_clip(), site);
+  }
 }
 
 }  // namespace colonnade::alphaedit
