@@ -16,6 +16,13 @@ namespace {
 
 using Status = NodeForecast::Status;
 
+// More are told by op, since nobody reads them one by one.
+constexpr std::size_t most_nodes_listed = 100;
+
+struct PlanOptions : StudyOptions {
+  bool every_node = false;
+};
+
 std::string_view status_name(Status status) {
   switch (status) {
     case Status::found:
@@ -220,7 +227,7 @@ std::string shared_by(const std::set<std::string>& arms) {
   return text;
 }
 
-void print_plan(const Plan& plan) {
+std::string nodes_text(const Plan& plan) {
   ScreenTable nodes({"node", "users", "arms", "state", "time", "disk"});
   for (const NodeForecast& node : plan.nodes) {
     const std::string name = node.node->label.empty()
@@ -236,15 +243,46 @@ void print_plan(const Plan& plan) {
                : node.bytes ? human_bytes(*node.bytes)
                             : "unknown"});
   }
+  return nodes.text();
+}
+
+std::string ops_text(const Plan& plan) {
+  struct Sum {
+    int nodes = 0, found = 0;
+    Total seconds, bytes;
+  };
+  std::map<std::string, Sum> by_op;
+  for (const NodeForecast& node : plan.nodes) {
+    Sum& sum = by_op[node.node->schema->id()];
+    ++sum.nodes;
+    if (node.status == Status::found) {
+      ++sum.found;
+      continue;
+    }
+    sum.seconds.add(node.seconds);
+    sum.bytes.add(node.bytes);
+  }
+  ScreenTable table({"op", "nodes", "found", "time", "disk"});
+  for (const auto& [op, sum] : by_op) {
+    const int open = sum.nodes - sum.found;
+    table.add({op, std::to_string(sum.nodes), std::to_string(sum.found), seconds_text(sum.seconds, open),
+               bytes_text(sum.bytes, open)});
+  }
+  return table.text();
+}
+
+void print_plan(const Plan& plan, bool every_node) {
+  const bool listed = every_node || plan.nodes.size() <= most_nodes_listed;
   ScreenTable shares({"arm", "nodes", "adds", "time", "disk"});
   for (const Share& share : plan.shares) {
     shares.add({share.arm.empty() ? "(shared)" : share.arm, std::to_string(share.nodes), std::to_string(share.added),
                 seconds_text(share.seconds, share.added), bytes_text(share.bytes, share.added)});
   }
   const int open = static_cast<int>(plan.nodes.size()) - plan.found;
-  say("{}\n{}\n", nodes.text(), shares.text());
+  say("{}\n{}\n", listed ? nodes_text(plan) : ops_text(plan), shares.text());
   for (const Group& group : plan.groups) say("{}", group_text(group));
-  say("{}: {} nodes, {} found, {} to compute\n", plan.study, plan.nodes.size(), plan.found, open);
+  say("{}: {} nodes, {} found, {} to compute{}\n", plan.study, plan.nodes.size(), plan.found, open,
+      listed ? "" : "; --nodes lists them");
   say("time: {} of computing{}; {} workers share it\n", seconds_text(plan.seconds, open), range_text(plan.seconds),
       plan.workers);
   say("disk: {}\n", bytes_text(plan.bytes, open));
@@ -298,14 +336,14 @@ void print_plan_json(const Plan& plan) {
               {"bytes", total_json(plan.bytes)}});
 }
 
-int plan(const StudyOptions& options) {
+int plan(const PlanOptions& options) {
   PreparedStudy prepared = options.prepare(options.find_or_create());
   Plan made = make_plan(prepared);
   made.advice = advice(prepared.settings, options.profile);
   if (options.json) {
     print_plan_json(made);
   } else {
-    print_plan(made);
+    print_plan(made, options.every_node);
   }
   return 0;
 }
@@ -313,11 +351,13 @@ int plan(const StudyOptions& options) {
 }  // namespace
 
 void add_plan_command(Commands& commands) {
-  const auto options = std::make_shared<StudyOptions>();
+  const auto options = std::make_shared<PlanOptions>();
   CLI::App& command =
       commands.add("plan", "Show what a run would compute, find and share, and what it would cost; evaluates nothing",
                    "colonnade plan studies/pillars --profile quick_research", [options] { return plan(*options); });
   options->declare_study(command);
+  command.add_flag("--nodes", options->every_node,
+                   fmt::format("List every node, also where there are more than {}", most_nodes_listed));
   commands.accept_settings_as_options("plan");
 }
 
