@@ -41,7 +41,7 @@ double peak_megabytes() {
   return kilobytes / 1024;
 }
 
-void measure(const char* name, int repeats, double units, const std::function<void()>& work) {
+void measure(const char* name, int repeats, const std::function<void()>& work) {
   if (repeats > 1) work();
   malloc_trim(0);
   std::ofstream("/proc/self/clear_refs") << 5;
@@ -53,8 +53,7 @@ void measure(const char* name, int repeats, double units, const std::function<vo
     times.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   }
   std::sort(times.begin(), times.end());
-  std::printf("%s %.5f s, peak %.0f MB beyond the weights\n", name, times[times.size() / 2] / units,
-              peak_megabytes() - before);
+  std::printf("%s %.5f s, peak %.0f MB beyond the weights\n", name, times[times.size() / 2], peak_megabytes() - before);
   std::fflush(stdout);
 }
 
@@ -64,16 +63,13 @@ void measure_reading(const Model& model, const Tensor& ids, const Tensor& expect
   const Tensor last = model.forward(batch).select(1, -1);
   const double error = ((last - expected).abs().max() / expected.abs().max()).item<double>();
   std::printf("error %.2e\n", error);
-  if (prefill) measure("prefill", 3, 1, [&] { model.forward(batch); });
+  if (prefill) measure("prefill", 3, [&] { model.forward(batch); });
 
   colonnade::NamedTensors state = colonnade::initial_state(model, ids.size(0));
   colonnade::forward_from(model, batch, state);
-  measure("decode", 3, tokens, [&] {
-    Batch next{{{"ids", ids.narrow(1, 0, 1).contiguous()}}};
-    for (int i = 0; i < tokens; ++i) {
-      next.tensors["ids"] = colonnade::forward_from(model, next, state).select(1, -1).argmax(-1, true);
-    }
-  });
+  Batch next{{{"ids", ids.narrow(1, 0, 1).contiguous()}}};
+  measure("decode", tokens,
+          [&] { next.tensors["ids"] = colonnade::forward_from(model, next, state).select(1, -1).argmax(-1, true); });
 }
 
 void measure_training(Model model, const Tensor& ids) {
@@ -88,7 +84,7 @@ void measure_training(Model model, const Tensor& ids) {
     colonnade::StepInfo info;
     info.training = true;
     info.recompute = recompute;
-    measure(recompute ? "training step recomputed" : "training step", 2, 1,
+    measure(recompute ? "training step recomputed" : "training step", 2,
             [&] { torch::autograd::grad({model.loss(windows, info)}, parameters); });
   }
 }

@@ -5,8 +5,9 @@
     python -P tests/oracles/decode_speed.py BUILD/bench/mamba_model [--threads 2] [--layers 24] [--tokens 64] [--rounds 3]
 
 Writes one model of random weights in the published layout and as GGUF, reads a prompt with both, compares the logits
-behind it, then times tokens one at a time. Sides alternate; the best round of each counts. llama.cpp is built for this
-processor; ours is timed for AVX2 and, with COLONNADE_SIMD=native, for what the processor has.
+behind it, then times tokens one at a time. Sides alternate; a round's time is its median token's, and the best round of
+each side counts. llama.cpp is built for this processor; ours is timed for AVX2 and, with COLONNADE_SIMD=native, for what
+the processor has.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import json
 import math
 import pathlib
 import re
+import statistics
 import subprocess
 import tempfile
 import time
@@ -112,11 +114,12 @@ class Peer:
         return numpy.ctypeslib.as_array(logits, shape=(VOCABULARY,)).copy()
 
     def seconds_a_token(self, tokens):
-        token = [1]
-        start = time.perf_counter()
+        token, times = [1], []
         for _ in range(tokens):
+            start = time.perf_counter()
             token = [int(self.read(token).argmax())]
-        return (time.perf_counter() - start) / tokens
+            times.append(time.perf_counter() - start)
+        return statistics.median(times)
 
 
 def ours(options, folder, dtype, target):

@@ -14,9 +14,7 @@ namespace {
 
 constexpr std::int64_t most_rows = 4;  // of x
 constexpr std::int64_t lanes = 8;
-// Asked of memory beforehand: by itself the processor looks no further than the end of a page.
-constexpr std::int64_t ahead_bytes = 2048;
-constexpr std::int64_t elements_a_task = 32768;
+constexpr std::int64_t elements_a_task = 16384;
 
 bool wants_gradient(const Tensor& tensor) {
   return tensor.defined() && tensor.requires_grad();
@@ -72,37 +70,69 @@ struct Operands {
   std::int64_t in, out;
 };
 
-// Sums of one row of W with kRows rows of x, in kParts interleaved parts.
-template <int kRows, int kParts, typename Weight>
-inline __attribute__((always_inline)) void dot(const Operands<Weight>& on, std::int64_t row) {
-  constexpr std::int64_t step = lanes * kParts, line_bytes = 64;
-  Lanes sums[kRows][kParts] = {};
-  const Weight* weight = on.weight + row * on.in;
-  const std::int64_t whole = on.in - on.in % step;
-  for (std::int64_t i = 0; i < whole; i += step) {
-    for (std::size_t line = 0; line < step * sizeof(Weight); line += line_bytes) {
-      __builtin_prefetch(reinterpret_cast<const char*>(weight + i) + ahead_bytes + line);
-    }
-#pragma GCC unroll 4
-    for (int part = 0; part < kParts; ++part) {
-      const Lanes w = widen(weight + i + part * lanes);
-#pragma GCC unroll 4
-      for (int m = 0; m < kRows; ++m) sums[m][part] += w * load<Lanes>(on.x + m * on.in + i + part * lanes);
-    }
+// How a matrix is read. Rows side by side are streams that the processor reads ahead by itself, and by several at once
+// it reads faster than by one; a stream alone is asked of memory beforehand (the processor looks no further than the
+// end of a page), into the second level of the cache, which may wait for more lines at once than the first. Halves take
+// longer to widen than side by side would gain.
+template <typename Weight>
+constexpr bool side_by_side = std::is_same_v<Weight, float>;
+constexpr int most_sums = 8;  // that fit into registers beside what they are made of
+template <typename Weight, int kRows>
+constexpr int rows_at_once = side_by_side<Weight> ? most_sums / (kRows == 3 ? 4 : kRows) : 1;
+// Of a sum: where a row is alone, as many as hide the latency of one.
+template <typename Weight>
+constexpr int parts = side_by_side<Weight> ? 1 : 4;
+
+template <typename Weight>
+inline __attribute__((always_inline)) void ask_ahead(const Weight* at) {
+  constexpr std::int64_t ahead_bytes = 4096, line_bytes = 64;
+  constexpr int reading = 0, second_level = 2;  // as the builtin counts
+  for (std::size_t line = 0; line < lanes * parts<Weight> * sizeof(Weight); line += line_bytes) {
+    __builtin_prefetch(reinterpret_cast<const char*>(at) + ahead_bytes + line, reading, second_level);
   }
-  for (int m = 0; m < kRows; ++m) {
-    Lanes all = sums[m][0];
-    for (int part = 1; part < kParts; ++part) all += sums[m][part];
-    float sum = sum_of(all);
-    for (std::int64_t i = whole; i < on.in; ++i) sum += static_cast<float>(weight[i]) * on.x[m * on.in + i];
-    on.y[m * on.out + row] = on.bias == nullptr ? sum : sum + on.bias[row];
+}
+
+// Sums of kAtOnce rows of W with kRows rows of x. A sum is the same whatever else is computed beside it.
+template <int kRows, int kAtOnce, typename Weight>
+inline __attribute__((always_inline)) void dot(const Operands<Weight>& on, std::int64_t row) {
+  constexpr int kParts = parts<Weight>;
+  constexpr std::int64_t step = lanes * kParts;
+  Lanes sums[kAtOnce][kRows][kParts] = {};
+  const Weight* weight = on.weight + row * on.in;
+  const std::int64_t whole = on.in - on.in % step, in_lanes = on.in - on.in % lanes;
+  const auto add = [&](std::int64_t i, int part) __attribute__((always_inline)) {
+#pragma GCC unroll 8
+    for (int r = 0; r < kAtOnce; ++r) {
+      const Lanes w = widen(weight + r * on.in + i);
+#pragma GCC unroll 4
+      for (int m = 0; m < kRows; ++m) sums[r][m][part] += w * load<Lanes>(on.x + m * on.in + i);
+    }
+  };
+  for (std::int64_t i = 0; i < whole; i += step) {
+    if constexpr (!side_by_side<Weight>) ask_ahead(weight + i);
+#pragma GCC unroll 4
+    for (int part = 0; part < kParts; ++part) add(i + part * lanes, part);
+  }
+  for (std::int64_t i = whole; i < in_lanes; i += lanes) add(i, 0);
+  for (int r = 0; r < kAtOnce; ++r) {
+    for (int m = 0; m < kRows; ++m) {
+      Lanes all = sums[r][m][0];
+      for (int part = 1; part < kParts; ++part) all += sums[r][m][part];
+      float sum = sum_of(all);
+      for (std::int64_t i = in_lanes; i < on.in; ++i) {
+        sum += static_cast<float>(weight[r * on.in + i]) * on.x[m * on.in + i];
+      }
+      on.y[m * on.out + row + r] = on.bias == nullptr ? sum : sum + on.bias[row + r];
+    }
   }
 }
 
 template <int kRows, typename Weight>
 void multiply(const Operands<Weight>& on, std::int64_t begin, std::int64_t end) {
-  constexpr int parts = 4;  // as many sums as hide the latency of one
-  for (std::int64_t row = begin; row < end; ++row) dot<kRows, parts>(on, row);
+  constexpr int at_once = rows_at_once<Weight, kRows>;
+  std::int64_t row = begin;
+  for (; row + at_once <= end; row += at_once) dot<kRows, at_once>(on, row);
+  for (; row < end; ++row) dot<kRows, 1>(on, row);
 }
 
 #pragma GCC diagnostic pop
@@ -114,7 +144,7 @@ void multiply(const Operands<Weight>& on, std::int64_t rows) {
       multiply<1, Weight>, multiply<2, Weight>, multiply<3, Weight>, multiply<4, Weight>};
   const auto work = by_rows[rows - 1];
   // Each thread takes the next rows when it is done with its last: none waits for one that the machine holds up.
-  const std::int64_t step = std::max<std::int64_t>(1, elements_a_task / on.in);
+  const std::int64_t step = std::max<std::int64_t>(most_sums, elements_a_task / on.in / most_sums * most_sums);
   const std::int64_t threads = std::min<std::int64_t>(at::get_num_threads(), (on.out + step - 1) / step);
   std::atomic<std::int64_t> next = 0;
   at::parallel_for(0, threads, 1, [&](std::int64_t, std::int64_t) {
