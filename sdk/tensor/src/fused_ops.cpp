@@ -1,9 +1,11 @@
 #include "fused_ops.h"
 
 #include <ATen/Functions.h>
+#include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "colonnade/tensor/batch.h"
+#include "colonnade/tensor/device.h"
 #include "fused_primitives.h"
 
 namespace colonnade {
@@ -139,8 +141,22 @@ bool has_fused_ops(const at::Tensor& x) {
   return x.is_cuda() && x.scalar_type() != at::kDouble && x.numel() > 0;
 }
 
+bool has_fused_norm(const at::Tensor& x, std::int64_t width) {
+  const auto type = x.scalar_type();
+  if (x.is_cpu()) return x.numel() > 0 && (type == at::kFloat || type == at::kDouble) && product_type(x) == type;
+  constexpr std::int64_t vector = 4;
+  return has_fused_ops(x) && type == at::kFloat && width % vector == 0 && width <= widest_fused_norm;
+}
+
 std::tuple<at::Tensor, at::Tensor> add_rms_norm(const at::Tensor& residual, const at::Tensor& branch,
                                                 const at::Tensor& weight, double epsilon, at::ScalarType type) {
+  const auto wants = [](const at::Tensor& tensor) { return tensor.defined() && tensor.requires_grad(); };
+  const bool recorded = at::GradMode::is_enabled() && (wants(residual) || wants(branch) || wants(weight));
+  if (residual.is_cpu() && !recorded) {  // a token's share of the work: none of it for the tape
+    const auto [sum, normal, unused] =
+        FusedPrimitives::add_rms_norm_forward(residual, or_nothing(branch), weight, epsilon, type);
+    return {branch.defined() ? sum : residual, normal};
+  }
   if (!branch.defined()) return {residual, RmsNorm::apply(residual, weight, epsilon, type)};
   const variable_list out = AddRmsNorm::apply(residual, branch, weight, epsilon, type);
   return {out[0], out[1]};

@@ -18,6 +18,9 @@ constexpr std::int64_t widest_fused_norm = 8192;
 // Whether the device's plugin has kernels for tensors like this one.
 bool has_fused_ops(const at::Tensor& x);
 
+// Whether a row of so many numbers is normalised in one pass: on a card as its kernels can, on the CPU always.
+bool has_fused_norm(const at::Tensor& x, std::int64_t width);
+
 // (sum, normal): residual [..., D] as fp32, or of the branch's type; branch like it, of any floating type, or
 // undefined; weight [D]; the normal one has `type`.
 std::tuple<at::Tensor, at::Tensor> add_rms_norm(const at::Tensor& residual, const at::Tensor& branch,

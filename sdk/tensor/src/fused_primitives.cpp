@@ -4,6 +4,7 @@
 #include <torch/library.h>
 
 #include "colonnade/tensor/batch.h"
+#include "norm_kernels.h"
 
 namespace colonnade {
 
@@ -46,6 +47,67 @@ Three norm_backward(const at::Tensor& dnormal, const OptionalTensor& dsum, const
   return {dx, branch_type ? dx.to(*branch_type) : none_like(dx), dweight};
 }
 
+// On the CPU one pass over each row, where all is of one type that it computes in.
+bool alike(const at::Tensor& x, const OptionalTensor& other, const at::Tensor& weight, at::ScalarType type) {
+  const bool real = type == at::kFloat || type == at::kDouble;
+  return real && weight.numel() > 0 && x.scalar_type() == type && weight.scalar_type() == type &&
+         (!other || other->scalar_type() == type);
+}
+
+template <typename Function>
+void for_real_type(at::ScalarType type, const Function& function) {
+  if (type == at::kDouble) {
+    function(double{});
+  } else {
+    function(float{});
+  }
+}
+
+template <typename Real>
+const Real* data(const at::Tensor& tensor) {
+  return tensor.defined() ? tensor.const_data_ptr<Real>() : nullptr;
+}
+
+at::Tensor dense(const OptionalTensor& tensor) {
+  return tensor ? tensor->contiguous() : at::Tensor();
+}
+
+Three norm_forward_cpu(const at::Tensor& residual, const OptionalTensor& branch, const at::Tensor& weight,
+                       double epsilon, at::ScalarType type) {
+  if (!alike(residual, branch, weight, type)) return norm_forward(residual, branch, weight, epsilon, type);
+  const at::Tensor x = residual.contiguous(), addend = dense(branch), factors = weight.contiguous();
+  const std::int64_t width = weight.numel();
+  const NormShape shape{x.numel() / width, width};
+  const at::Tensor sum = branch ? at::empty(x.sizes(), x.options()) : none_like(x);
+  const at::Tensor normal = at::empty(x.sizes(), x.options()), inverse_rms = at::empty({shape.rows}, x.options());
+  for_real_type(type, [&](auto zero) {
+    using Real = decltype(zero);
+    norm_rows<Real>(shape,
+                    {data<Real>(x), data<Real>(addend), data<Real>(factors), epsilon, sum.mutable_data_ptr<Real>(),
+                     normal.mutable_data_ptr<Real>(), inverse_rms.mutable_data_ptr<Real>()});
+  });
+  return {sum, normal, inverse_rms};
+}
+
+Three norm_backward_cpu(const at::Tensor& dnormal, const OptionalTensor& dsum, const at::Tensor& sum,
+                        const at::Tensor& weight, const at::Tensor& inverse_rms,
+                        std::optional<at::ScalarType> branch_type) {
+  const at::ScalarType type = sum.scalar_type();
+  if (!alike(dnormal, dsum, weight, type)) {
+    return norm_backward(dnormal, dsum, sum, weight, inverse_rms, branch_type);
+  }
+  const at::Tensor dy = dnormal.contiguous(), later = dense(dsum), x = sum.contiguous(), factors = weight.contiguous();
+  const at::Tensor dx = at::empty(x.sizes(), x.options()), dweight = at::empty(weight.sizes(), weight.options());
+  const NormShape shape{inverse_rms.numel(), weight.numel()};
+  for_real_type(type, [&](auto zero) {
+    using Real = decltype(zero);
+    norm_rows_backward<Real>(
+        shape, {data<Real>(dy), data<Real>(later), data<Real>(x), data<Real>(factors), data<Real>(inverse_rms),
+                dx.mutable_data_ptr<Real>(), dweight.mutable_data_ptr<Real>()});
+  });
+  return {dx, branch_type ? dx.to(*branch_type) : none_like(dx), dweight};
+}
+
 at::Tensor convolve(const at::Tensor& x, const at::Tensor& taps, const OptionalTensor& bias) {
   const std::int64_t width = taps.size(1);
   const at::Tensor padded = at::constant_pad_nd(x.to(wide_type(x)), {0, 0, width - 1, 0});
@@ -83,6 +145,11 @@ at::Tensor cross_entropy_gradient(at::Tensor& logits, const at::Tensor& targets,
   const at::Tensor hot = at::zeros_like(log_p).scatter_(1, index, 1.0);
   logits.copy_((log_p.exp() - hot) * scale * scored.unsqueeze(1));
   return losses;
+}
+
+TORCH_LIBRARY_IMPL(colonnade, CPU, library) {
+  library.impl("add_rms_norm_forward", norm_forward_cpu);
+  library.impl("add_rms_norm_backward", norm_backward_cpu);
 }
 
 template <typename Function>

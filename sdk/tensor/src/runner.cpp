@@ -241,6 +241,9 @@ Tensor SiteRunner::embedding(const std::string& name, const Tensor& ids) {
 
 Tensor SiteRunner::rms_norm(const std::string& name, const Tensor& x, double epsilon) {
   const SiteSpec& site = model_.site(name);
+  if (x.is_cpu() && has_fused_norm(x, site.rows()) && !observed(name)) {
+    return add_rms_norm(name, x, {}, epsilon).normal;
+  }
   const Applied applied = apply(name, false);
   Tensor wide = widened(x);
   Tensor normal = wide * at::rsqrt(wide.square().mean(-1, true) + epsilon);
@@ -253,11 +256,7 @@ Tensor SiteRunner::rms_norm(const std::string& name, const Tensor& x, double eps
 SiteRunner::Normed SiteRunner::add_rms_norm(const std::string& name, const Tensor& residual, const Tensor& branch,
                                             double epsilon) {
   const SiteSpec& site = model_.site(name);
-  const std::int64_t width = site.rows();
-  constexpr std::int64_t vector = 4;
-  const bool fused = has_fused_ops(residual) && residual.scalar_type() == at::kFloat && width % vector == 0 &&
-                     width <= widest_fused_norm && !observed(name);
-  if (!fused) {
+  if (!has_fused_norm(residual, site.rows()) || observed(name)) {
     const Tensor sum = branch.defined() ? residual + branch : residual;
     return {sum, rms_norm(name, sum, epsilon)};
   }

@@ -3,6 +3,8 @@
 #include "sdk/tensor/src/fused_ops.h"
 
 #include <ATen/Functions.h>
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include <catch2/catch.hpp>
@@ -48,6 +50,56 @@ TEST_CASE("A sum and its RMS norm in one have the gradients of both", "[fused]")
   check_alike({alone}, {normalised(x, weight)}, {x, weight});
 }
 
+TEST_CASE("On the CPU a sum and its RMS norm have the gradients of finite differences", "[fused]") {
+  // More rows than one share of the weight's gradient has, and rows that are no multiple of any register.
+  const std::vector<Tensor> leaves = {draw({2, 19, 11}, "x"), draw({2, 19, 11}, "branch"), draw({11}, "weight")};
+  const Tensor of_sum = draw({2, 19, 11}, "of sum").detach(), of_normal = draw({2, 19, 11}, "of normal").detach();
+  const auto loss = [&] {
+    const auto [sum, normal] = add_rms_norm(leaves[0], leaves[1], leaves[2], 1e-5, at::kDouble);
+    return (sum * of_sum).sum() + (normal * of_normal).sum();
+  };
+  const auto gradients = torch::autograd::grad({loss()}, leaves);
+  const at::NoGradGuard unrecorded;
+  for (std::size_t i = 0; i < leaves.size(); ++i) {
+    Tensor numbers = leaves[i].detach().reshape({-1});
+    const Tensor found = gradients[i].reshape({-1});
+    constexpr double step = 1e-5;  // its error is of the order of its square
+    for (std::int64_t at = 0; at < numbers.size(0); at += 7) {
+      const double value = numbers[at].item<double>();
+      const auto loss_at = [&](double there) {
+        numbers[at] = there;
+        return loss().item<double>();
+      };
+      const double slope = (loss_at(value + step) - loss_at(value - step)) / (2 * step);
+      numbers[at] = value;
+      CHECK(found[at].item<double>() == Approx(slope).epsilon(1e-7).margin(1e-8));
+    }
+  }
+}
+
+TEST_CASE("On the CPU norms are the same bits for any number of threads, recorded or not", "[fused]") {
+  const auto single = [](at::IntArrayRef shape, const char* name) {
+    return draw(shape, name).detach().to(at::kFloat).requires_grad_(true);
+  };
+  const Tensor x = single({3, 211, 96}, "x"), branch = single({3, 211, 96}, "branch"), weight = single({96}, "weight");
+  const int before = at::get_num_threads();
+  std::vector<std::vector<Tensor>> found;
+  for (const int threads : {1, 2}) {
+    at::set_num_threads(threads);
+    const auto [sum, normal] = add_rms_norm(x, branch, weight, 1e-5, at::kFloat);
+    found.push_back({sum, normal});
+    for (const Tensor& gradient : torch::autograd::grad({normal.square().sum() + sum.sum()}, {x, branch, weight})) {
+      found.back().push_back(gradient);
+    }
+  }
+  at::set_num_threads(before);
+  for (std::size_t i = 0; i < found[0].size(); ++i) CHECK(at::equal(found[0][i], found[1][i]));
+  const at::NoGradGuard unrecorded;
+  CHECK(at::equal(std::get<1>(add_rms_norm(x, branch, weight, 1e-5, at::kFloat)), found[0][1]));
+  const Tensor wide = normalised((x + branch).to(at::kDouble), weight.to(at::kDouble));
+  CHECK(at::allclose(found[0][1].to(at::kDouble), wide, 1e-6, 1e-6));
+}
+
 TEST_CASE("A sum that nothing normalised is read of passes its gradient on", "[fused]") {
   const Tensor x = draw({4, 8}, "x"), branch = draw({4, 8}, "branch"), weight = draw({8}, "weight");
   const auto [sum, normal] = add_rms_norm(x, branch, weight, 1e-5, at::kDouble);
@@ -84,12 +136,14 @@ TEST_CASE("Cross entropy of a product in pieces is that of the whole", "[fused]"
   CHECK(nothing.item<double>() == 0);
 }
 
-TEST_CASE("On the CPU nothing moves and nothing is fused", "[fused]") {
+TEST_CASE("On the CPU nothing moves and only norms are fused", "[fused]") {
   CHECK(computes_on_cpu());
   const Tensor ids = at::zeros({1, 2}, at::kLong);
   const Batch batch = on_compute_device({{{"ids", ids}}});
   CHECK(batch.at("ids").is_same(ids));
   CHECK_FALSE(batch.id_range.has_value());
   CHECK_FALSE(has_fused_ops(draw({1}, "x")));
+  CHECK(has_fused_norm(draw({1}, "x"), 1));
+  CHECK_FALSE(has_fused_norm(ids, 2));
   CHECK(product_type(ids.to(at::kFloat)) == at::kFloat);
 }
