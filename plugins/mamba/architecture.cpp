@@ -7,6 +7,7 @@
 #include "colonnade/tensor/device.h"
 #include "conv_op.h"
 #include "gated_scan.h"
+#include "step_op.h"
 
 namespace colonnade::mamba {
 namespace {
@@ -103,6 +104,22 @@ Tensor fused_mixer(SiteRunner& run, const Configuration& c, const std::string& p
   return gated_scan(in, c.discretization);
 }
 
+/// The block between its two outer projections for one token of every sequence, where there are kernels for it.
+Tensor token_mixer(SiteRunner& run, const Configuration& c, std::int64_t layer, const Tensor& xz, NamedTensors& state) {
+  const std::string prefix = layer_prefix(layer) + "mixer.";
+  const auto [taps, bias] = run.taps(prefix + "conv1d");
+  TokenScan in;
+  in.x = conv_silu_step(xz.narrow(-1, 0, c.d_inner()), taps, bias, state.at(state_name(layer, "conv")));
+  const Tensor selected = run.linear(prefix + "x_proj", in.x);
+  in.delta = run.linear(prefix + "dt_proj", selected.narrow(-1, 0, c.dt_rank));
+  in.a_log = run.parameter(prefix + "A_log");
+  in.b = selected.narrow(-1, c.dt_rank, c.d_state);
+  in.c = selected.narrow(-1, c.dt_rank + c.d_state, c.d_state);
+  in.d = run.parameter(prefix + "D");
+  in.z = xz.narrow(-1, c.d_inner(), c.d_inner());
+  return gated_scan_step(in, c.discretization, state.at(state_name(layer, "scan")));
+}
+
 Tensor mixer(SiteRunner& run, const Configuration& c, std::int64_t layer, const Tensor& input,
              const Sequence& sequence) {
   const std::string prefix = layer_prefix(layer) + "mixer.";
@@ -112,6 +129,10 @@ Tensor mixer(SiteRunner& run, const Configuration& c, std::int64_t layer, const 
   const bool plain = !sequence.mask.defined() && sequence.state == nullptr && !states_wanted(run, layer);
   if (c.fused && plain && has_gated_scan(xz)) {
     return run.linear(prefix + "out_proj", fused_mixer(run, c, prefix, xz));
+  }
+  if (c.fused && sequence.state != nullptr && !sequence.mask.defined() && has_token_step(xz, c.conv_width) &&
+      !states_wanted(run, layer) && !run.observed(prefix + "conv1d")) {
+    return run.linear(prefix + "out_proj", token_mixer(run, c, layer, xz, *sequence.state));
   }
   const Tensor z = xz.narrow(-1, inner, inner);
   const Tensor x = masked(xz.narrow(-1, 0, inner));
@@ -154,8 +175,8 @@ Tensor run_layers(SiteRunner& run, const Configuration& c, const Batch& batch, N
   Sequence sequence;
   sequence.state = state;
   if (batch.has("mask")) sequence.mask = batch.at("mask").to(x.scalar_type()).unsqueeze(-1);
-  // On a card a layer's branch is added to x in the pass that normalises it for the next.
-  const bool chained = has_gated_scan(x) && !run.info().recompute;
+  // A layer's branch is added to x in the pass that normalises it for the next.
+  const bool chained = !run.info().recompute;
   Tensor branch;  // of the layer before, still to be added to x
   const auto next_norm = [&](const std::string& site) {
     auto [sum, normal] = run.add_rms_norm(site, x, branch, c.norm_epsilon);
