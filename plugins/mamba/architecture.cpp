@@ -85,11 +85,12 @@ struct Sequence {
   NamedTensors* state = nullptr;  // null: the sequence begins here and nothing is kept
 };
 
-/// The block between its two outer projections where a device's plugin has it in few kernels.
+/// The block between its two outer projections in few kernels.
 Tensor fused_mixer(SiteRunner& run, const Configuration& c, const std::string& prefix, const Tensor& xz) {
   const auto halves = xz.split(c.d_inner(), -1);
   GatedScan in;
-  in.x = run.causal_conv1d_silu(prefix + "conv1d", halves[0]);
+  in.x = xz.is_cpu() ? convolve(run, c, prefix + "conv1d", halves[0], nullptr)
+                     : run.causal_conv1d_silu(prefix + "conv1d", halves[0]);
   const auto like_x = [&](const Tensor& tensor) { return tensor.to(in.x.scalar_type()); };
   const auto selected = like_x(run.linear(prefix + "x_proj", in.x))
                             .split_with_sizes(at::IntArrayRef{c.dt_rank, c.d_state, c.d_state}, -1);

@@ -77,7 +77,9 @@ TORCH_LIBRARY_FRAGMENT(mamba, library) {
 }  // namespace
 
 bool has_gated_scan(const at::Tensor& x) {
-  return x.is_cuda() && x.scalar_type() != at::kDouble && x.numel() > 0;
+  const auto type = x.scalar_type();
+  const bool computed = x.is_cuda() ? type != at::kDouble : x.is_cpu() && (type == at::kFloat || type == at::kDouble);
+  return computed && x.numel() > 0;
 }
 
 at::Tensor gated_scan(const GatedScan& in, Discretization discretization) {
