@@ -2,6 +2,8 @@
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
+#include <cmath>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -86,6 +88,42 @@ TEST_CASE("a tensor that is missing, misshapen or foreign is named") {
   CHECK(message([](Json& header) {
           header["text_model.embeddings.position_ids"] = {{"dtype", "I64"}, {"shape", {0}}, {"data_offsets", {0, 0}}};
         }) == "no error");
+}
+
+/// A fixture's weights with a number of a tensor written over: the one so far into it (1: the last).
+std::string with_number(const std::string& name, const std::string& tensor, double where, float number) {
+  std::string bytes = read_file(fixture(name) + "/model.safetensors");
+  std::uint64_t length = 0;
+  std::memcpy(&length, bytes.data(), sizeof(length));
+  const Json header = Json::parse(bytes.substr(sizeof(length), length));
+  const auto offsets = header.at(tensor).at("data_offsets").get<std::vector<std::uint64_t>>();
+  REQUIRE(header.at(tensor).at("dtype") == "F32");
+  const auto last = static_cast<double>((offsets[1] - offsets[0]) / sizeof(number) - 1);
+  const std::uint64_t at = offsets[0] + sizeof(number) * static_cast<std::uint64_t>(where * last);
+  std::memcpy(bytes.data() + sizeof(length) + length + at, &number, sizeof(number));
+  return bytes;
+}
+
+TEST_CASE("a NaN or an infinity is named with its file and tensor, wherever it stands") {
+  const Folder folder;
+  for (const char* tensor :
+       {"logit_scale", "visual_projection.weight", "vision_model.embeddings.patch_embedding.weight",
+        "vision_model.embeddings.class_embedding", "text_model.embeddings.token_embedding.weight",
+        "text_model.encoder.layers.0.self_attn.k_proj.bias", "vision_model.encoder.layers.1.mlp.fc1.weight",
+        "text_model.final_layer_norm.weight"}) {
+    for (const double where : {0.0, 0.7, 1.0}) {
+      CAPTURE(tensor, where);
+      const auto message = [&](float number) {
+        LoadRequest request =
+            request_for(folder.write("model.safetensors", with_number("square", tensor, where, number)));
+        request.config = fixture("square") + "/config.json";
+        return message_of(request);
+      };
+      const std::string place = folder.path() + "/model.safetensors, tensor '" + tensor + "'";
+      CHECK(message(std::nanf("")) == "NaN in " + place);
+      CHECK(message(-INFINITY) == "an infinity in " + place);
+    }
+  }
 }
 
 TEST_CASE("config.json and the request must agree with the tensors") {

@@ -7,6 +7,7 @@
 #include "colonnade/files.h"
 #include "colonnade/tensor/safetensors.h"
 #include "realize_support.h"
+#include "tests/support/safetensors_bytes.h"
 
 namespace colonnade::realize {
 
@@ -228,6 +229,48 @@ TEST_CASE("a published model read and written again has its published tensors, n
     std::ifstream theirs(oracles / fixture / "config.json"), ours(files.path() + "/config.json");
     CHECK(disagreements(Json::parse(ours), Json::parse(theirs)) == "");
   }
+}
+
+TEST_CASE("half-precision weights are exported with the bytes that were loaded") {
+  const fs::path source = fs::path(COLONNADE_TEST_SOURCE_DIR) / "tests" / "oracles" / "mamba" / "biased";
+  const SafetensorsFile published = open_safetensors((source / "model.safetensors").string());
+  const fs::path folder = fs::temp_directory_path() / ("colonnade-half-" + std::to_string(getpid()));
+  fs::create_directories(folder);
+  fs::copy_file(source / "config.json", folder / "config.json", fs::copy_options::overwrite_existing);
+  for (const auto& [type, name] : {std::pair{at::kBFloat16, "BF16"}, {at::kHalf, "F16"}}) {
+    Json header = Json::object();
+    std::string data;
+    std::map<std::string, std::string> bytes_of;
+    for (const auto& [tensor, entry] : published.tensors) {
+      if (tensor == "lm_head.weight") continue;  // the embedding again
+      Tensor half = read_tensor(published, tensor).to(type).contiguous();
+      // Numbers that a detour through another type or a sum could change: -0, and the smallest there is.
+      auto* const bits = static_cast<std::uint16_t*>(half.mutable_data_ptr());
+      bits[0] = 0x8000;
+      bits[half.numel() - 1] = 1;
+      bytes_of[tensor].assign(static_cast<const char*>(half.const_data_ptr()), half.nbytes());
+      header[tensor] = {
+          {"dtype", name}, {"shape", entry.shape}, {"data_offsets", {data.size(), data.size() + half.nbytes()}}};
+      data += bytes_of[tensor];
+    }
+    std::ofstream(folder / "model.safetensors", std::ios::binary) << safetensors_bytes(header.dump(), data);
+    const Model model = loaded("mamba/load", folder.string(), {{"dtype", "stored"}});
+    for (const double shard_bytes : {5e9, 4e4}) {
+      const Exported files("realize/hf", model, {{"shard_bytes", shard_bytes}});
+      std::map<std::string, std::string> written;
+      for (const auto& entry : fs::directory_iterator(files.path())) {
+        if (entry.path().extension() != ".safetensors") continue;
+        const SafetensorsFile file = open_safetensors(entry.path().string());
+        for (const auto& [tensor, unused] : file.tensors) {
+          const Tensor half = read_tensor(file, tensor);
+          CHECK(half.scalar_type() == type);
+          written[tensor].assign(static_cast<const char*>(half.const_data_ptr()), half.nbytes());
+        }
+      }
+      CHECK(written == bytes_of);
+    }
+  }
+  fs::remove_all(folder);
 }
 
 TEST_CASE("a family that is published nowhere says so") {
