@@ -37,10 +37,7 @@ Forward forward_cuda(const Tensor& x, const Tensor& delta, const OptionalTensor&
   Tensor y = at::empty(x.sizes(), x.options());
   Tensor boundaries = at::empty({save ? boundary_elements(in.scan) : 0}, x.options().dtype(at::kFloat));
   if (x.numel() == 0) return {y, boundaries};
-  const int processors = multiprocessors(x);
-  const Tensor workspace = scratch(forward_workspace(in.scan, processors), x);
-  const ForwardOutputs out{sequence(y), nullptr, save ? room(boundaries) : nullptr};
-  check_launch(scan_forward(in.scan, out, workspace.mutable_data_ptr(), processors, current_stream(x)));
+  enqueue_forward(in, {sequence(y), nullptr, save ? room(boundaries) : nullptr});
   return {y, boundaries};
 }
 
@@ -52,23 +49,13 @@ Backward backward_cuda(const Tensor& dy, const Tensor& x, const Tensor& delta, c
               "gated_scan_backward: the forward pass saved no states for these sizes");
   check(dy, "the gradient of y", x.sizes(), x.scalar_type(), x);
   const c10::DeviceGuard guard(x.device());
-  const Tensor dense_dy = rows(dy);
   Backward gradients{room_like(in.x), room_like(in.delta), room_like(in.bias), room_like(in.a),
                      room_like(in.b), room_like(in.c),     room_like(in.d),    room_like(in.z)};
   auto& [dx, ddelta, dbias, da, db, dc, dd, dz] = gradients;
-  BackwardOutputs out;
-  out.dx = sequence(dx);
-  out.ddelta = sequence(ddelta);
+  BackwardOutputs out = outputs(dx, ddelta, da, db, dc, dd);
   out.dz = sequence(dz);
-  out.db = sequence(db);
-  out.dc = sequence(dc);
-  out.da = room(da);
-  out.dd = room(dd);
   out.dbias = room(dbias);
-  const int processors = multiprocessors(x);
-  const Tensor workspace = scratch(backward_workspace(in.scan, processors), x);
-  check_launch(scan_backward(in.scan, sequence(dense_dy), nullptr, numbers(boundaries), out,
-                             workspace.mutable_data_ptr(), processors, current_stream(x)));
+  enqueue_backward(in, dy, at::Tensor(), boundaries, out);
   if (!dbias.defined()) dbias = at::empty({0}, a.options());
   return gradients;
 }

@@ -1,17 +1,19 @@
-// The backward pass. A block takes 32 channels of one batch and one segment of the sequence, from its end, 16 steps at
-// a time. For each tile a warp, with eight channels of its own,
-//   1. computes the states again from the one saved at the tile's start, into shared memory, and finishes dz,
-//   2. sums dy h over its channels: its part of dC (threads now own a step and four states, so no lane waits for
-//   another),
-//   3. runs the recurrence of the state's gradient backwards, which replaces the states in shared memory,
-//   4. sums that times the input over its channels: its part of dB; and finishes dx and ddelta.
+// The backward pass. A block takes 64 channels of one batch and one segment of the sequence, from its end, 16 steps at
+// a time. For each tile a warp, with 16 channels of its own, two a thread,
+//   1. computes the states again from the one saved at the tile's start, and keeps every second of them in shared
+//   memory,
+//   2. runs the recurrence of the state's gradient backwards, two steps at a time, the states between computed once
+//   more; with what each step gives it sums over its channels its parts of dB and dC, over states what the elements
+//   want,
+//   3. finishes dx, ddelta and dz, element by element.
 // The block then adds up its warps' parts, a last kernel the blocks', all in a fixed order.
 //
 // Where the sequence is cut into segments, their first gradients come as the forward pass's states do: what each
 // segment adds alone, then a chain.
 #include <algorithm>
 
-#include "scan_backward_tile.cuh"
+#include "scan_backward_carry.cuh"
+#include "scan_backward_states.cuh"
 
 namespace colonnade::mamba_cuda {
 namespace {
@@ -19,7 +21,7 @@ namespace {
 constexpr int kTile = kBackwardTile;
 constexpr int kChannels = kBackwardChannels;
 constexpr int kThreads = kBackwardThreads;
-constexpr int kBlocksPerProcessor = 3;  // a fourth would leave too few registers
+constexpr int kBlocksPerProcessor = 3;  // a fourth would find neither registers nor shared memory
 template <typename T>
 using Source = TileSource<T, BackwardLayout>;
 
@@ -30,7 +32,6 @@ struct BackwardArguments {
   const float* incoming = nullptr;  // [B, segments, D, 16] what enters the segments from the right; null: dh_last
   const float* dh_last = nullptr;
   BackwardOutputs out;
-  float* leaving = nullptr;       // [B, D, 16] gradient of the initial state, where segments were not chained; or null
   float* bc_parts = nullptr;      // [B, L, channel blocks, 32] of dB and dC
   float* a_parts = nullptr;       // [B, segments, D, 16] of dA
   float* vector_parts = nullptr;  // [B, segments, 2, D] of dD and dbias
@@ -39,32 +40,33 @@ struct BackwardArguments {
 
 /// Adds up the warps' parts of dB and dC and writes the block's.
 __device__ void write_parts(const BackwardShared& shared, float* parts, int64_t part_stride, int remaining) {
+  constexpr int kQuads = 2 * kStates / kWide;
+  static_assert(kTile * kQuads == kThreads);
+  const int line = threadIdx.x / kQuads;
+  const int column = threadIdx.x % kQuads * kWide;
+  float4 total = make_float4(0.f, 0.f, 0.f, 0.f);
 #pragma unroll
-  for (int i = threadIdx.x; i < kTile * 2 * kStates; i += kThreads) {
-    const int line = i / (2 * kStates);
-    const int column = i % (2 * kStates);
-    float total = 0.f;
+  for (int warp = 0; warp < kBackwardWarps; ++warp) {
+    const float4 part = *reinterpret_cast<const float4*>(&shared.warp[warp].parts[line][column]);
+    total = make_float4(total.x + part.x, total.y + part.y, total.z + part.z, total.w + part.w);
+  }
+  if (line < remaining) *reinterpret_cast<float4*>(parts + line * part_stride + column) = total;
+}
+
+/// Adds up what the threads of a warp summed of the same four channels, and writes one number a channel.
+__device__ void write_vector(float (&values)[kWide], int count, float* out) {
+  constexpr unsigned kAll = 0xffffffffu;
 #pragma unroll
-    for (int warp = 0; warp < kBackwardWarps; ++warp) total += shared.warp[warp].parts[line][column];
-    if (line < remaining) parts[line * part_stride + column] = total;
+  for (int k = 0; k < kWide; ++k) {
+#pragma unroll
+    for (int apart = BackwardLayout::kQuads; apart < kWarp; apart *= 2) {
+      values[k] += __shfl_xor_sync(kAll, values[k], apart);
+    }
+    if (BackwardLayout::row() == 0 && k < count) out[k] = values[k];
   }
 }
 
-/// Adds up what the lines of a warp's channels hold, in their order, and writes one number a channel.
-__device__ void sum_lines(const float (&values)[kWide], WarpTile& tile, float* out, int64_t first_channel,
-                          int64_t channels) {
-  __syncwarp();
-  write_four(own_four(tile.inner), values);
-  __syncwarp();
-  const int lane = threadIdx.x % kWarp;
-  const int64_t channel = first_channel + BackwardLayout::warp() * kWarpChannels + lane;
-  if (lane >= kWarpChannels || channel >= channels) return;
-  float total = 0.f;
-  for (int line = 0; line < kTile; ++line) total += tile.inner[line][lane];
-  out[channel] = total;
-}
-
-template <typename T, bool kZoh>
+template <typename T, bool kZoh, bool kPlain>
 __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor) run_backward(const BackwardArguments args) {
   extern __shared__ __align__(16) unsigned char memory[];
   BackwardShared& shared = *reinterpret_cast<BackwardShared*>(memory);
@@ -78,184 +80,88 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor) run_backward(co
   const int64_t segment_index = batch * pass.segments + segment;
 
   WarpTile& tile = shared.warp[BackwardLayout::warp()];
-  const int channel = own_warp_channel();
-  const int lane = own_lane();
-  const int sum_lane = threadIdx.x % kLanes;  // while sums over channels are taken
-  const ChannelStates place{pass, batch, first_channel + own_channel(), lane};
-  float a[kLaneStates];
-  float carry[kLaneStates];
-  float da[kLaneStates] = {};
-  place.decays(a);
-  if (args.incoming != nullptr) {
-    place.read_padded(args.incoming, segment_index, carry);
-  } else {
-    place.read(args.dh_last, carry);
+  const Place place;
+  const int64_t warp_channel = first_channel + BackwardLayout::warp() * kOwnChannels;
+  const auto states_of = [&](int j) { return ChannelStates{pass, batch, warp_channel + place.own(j), place.lane}; };
+  Recurrence own = {};
+#pragma unroll
+  for (int j = 0; j < kOwn; ++j) {
+    states_of(j).decays(own.a[j]);
+    reorder(own.a[j], place.order);
+    if (args.incoming != nullptr) {
+      states_of(j).read_padded(args.incoming, segment_index, own.carry[j]);
+    } else {
+      states_of(j).read(args.dh_last, own.carry[j]);
+    }
+    reorder(own.carry[j], place.order);
   }
 
   const int last_tile = static_cast<int>((end - begin - 1) / kTile * kTile);
   const int64_t first_step = begin + last_tile;
   Source<T> source(pass, args.dy, batch, first_step, first_channel);
   const int64_t column = Source<T>::column(first_channel);
+  float bias[kWide];
+  read_vector(scan.bias, column, source.channels, bias);
+
   const int64_t element_step = first_step + BackwardLayout::row();
-  Sink<T> sink{
+  Sink<T, kPlain> sink{
       Cursor<T>(args.out.dx, batch, element_step, column), Cursor<T>(args.out.ddelta, batch, element_step, column),
       Cursor<T>(args.out.dz, batch, element_step, column),
-      args.sums == nullptr ? nullptr : args.sums + (batch * scan.length + element_step) * scan.channels + column};
-  float bias[kWide];
-  float skip[kWide];
-  float dd[kWide] = {};
-  float dbias[kWide] = {};
-  read_vector(scan.bias, column, source.channels, bias);
-  read_vector(scan.d, column, source.channels, skip);
+      kPlain || args.sums == nullptr ? nullptr
+                                     : args.sums + (batch * scan.length + element_step) * scan.channels + column,
+      source.channels};
+  read_vector(scan.d, column, source.channels, sink.skip);
 
   const int64_t part_stride = static_cast<int64_t>(gridDim.x) * 2 * kStates;
   float* parts = args.bc_parts + (batch * scan.length + first_step) * part_stride + blockIdx.x * 2 * kStates;
-  int64_t saved = batch * boundary_count(scan.length) + first_step / kBoundary;
-  LoadedTile<T, BackwardLayout> next;
-  float next_start[kLaneStates];
-  int remaining = static_cast<int>(end - first_step);
-  source.load(remaining, next);
-  place.read_padded(args.boundaries, saved, next_start);
-  for (int steps = last_tile; steps >= 0; steps -= kTile) {
-    prepare<T, kZoh>(pass, next, remaining, bias, shared, tile);
-    float start[kLaneStates];
-    float h[kLaneStates];
+  const int64_t saved = batch * boundary_count(scan.length) + first_step / kBoundary;
+  SavedStates saved_states{{}, {}, scan.channels * kStates};
 #pragma unroll
-    for (int k = 0; k < kLaneStates; ++k) h[k] = start[k] = next_start[k];
+  for (int j = 0; j < kOwn; ++j) {
+    saved_states.at[j] = args.boundaries + states_of(j).padded(saved);
+    saved_states.exists[j] = states_of(j).channel < scan.channels;
+  }
+  int remaining = static_cast<int>(end - first_step);
+  for (int steps = last_tile; steps >= 0; steps -= kTile) {
+    LoadedTile<T, BackwardLayout> loaded;
+    float h[kOwn][kLaneStates];
+    saved_states.load(place.order, h);
+    source.template load<kPlain>(remaining, loaded);
+    prepare<T, kZoh>(pass, loaded, remaining, bias, tile);
+    prepare_states<T>(loaded, shared);
     __syncthreads();  // B and C are there; nobody reads the last tile's parts any more
     source.move(-kTile);
     if (steps > 0) {
-      source.load(kTile, next);
-      place.read_padded(args.boundaries, --saved, next_start);
+      source.touch_tile();
+      saved_states.touch_next();
     }
-    run_states<kZoh>(shared, tile, channel, lane, a, h);
-    __syncwarp();
-    const int count = BackwardLayout::row() < remaining ? source.channels : 0;
-    finish_gate<T>(pass, tile, sink, count, skip);
-    const int half_tile = kTile / 2;
-    const int line = threadIdx.x % kWarp / kLanes;
-    float totals[2][kLaneStates];
-    sum_channels(
-        tile, [&](int step, int which) { return tile.inner[step][which]; }, totals);
-    __syncwarp();
-    write_four(reinterpret_cast<float4&>(tile.c_parts[line][sum_lane * kLaneStates]), totals[0]);
-    write_four(reinterpret_cast<float4&>(tile.c_parts[line + half_tile][sum_lane * kLaneStates]), totals[1]);
-    run_gradients<kZoh>(shared, tile, channel, lane, a, start, carry, da);
-    __syncwarp();
-    finish<T, kZoh>(pass, tile, sink, count, skip, dd, dbias);
-    sum_channels(
-        tile, [&](int step, int which) { return tile.step[step][which].input; }, totals);
-    __syncwarp();
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      float* const to = tile.parts[line + half * half_tile];
-      write_four(reinterpret_cast<float4&>(to[sum_lane * kLaneStates]), totals[half]);
-      reinterpret_cast<float4&>(to[kStates + sum_lane * kLaneStates]) =
-          reinterpret_cast<const float4&>(tile.c_parts[line + half * half_tile][sum_lane * kLaneStates]);
+    const bool whole = steps == last_tile;
+    run_states<kZoh>(shared, tile, place, whole, own.a, h);
+    if (whole) own.set_after(h);
+#pragma unroll 2
+    for (int group = kGroups - 1; group >= 0; --group) {
+      run_group<kZoh>(shared, tile, place, group, own);
     }
+    __syncwarp();
+    finish<T, kZoh, kPlain>(pass, tile, remaining, sink);
+    sink.move(-kTile, scan.channels);
     __syncthreads();  // all warps' parts are there; nobody reads B and C any more
     write_parts(shared, parts, part_stride, remaining);
-    sink.move(-kTile, scan.channels);
     parts -= kTile * part_stride;
     remaining = kTile;
   }
-  place.write_padded(args.a_parts, segment_index, da);
-  if (args.leaving != nullptr && begin == 0) place.write(args.leaving, carry);
-  if (!pass.last) return;
-  float* const vectors = args.vector_parts + segment_index * 2 * scan.channels;
-  sum_lines(dd, tile, vectors, first_channel, scan.channels);
-  sum_lines(dbias, tile, vectors + scan.channels, first_channel, scan.channels);
-}
-
-struct CarryArguments {
-  Pass pass;
-  Sequence dy;
-  float* states = nullptr;
-  float* decays = nullptr;
-};
-
-constexpr int kCarryTile = 16;
-using CarryLayout = WarpLayout<kCarryTile, kChannels, true>;
-
-struct CarryTile {
-  float2 step[kCarryTile][kWarpChannels];  // step size; gradient of y before the gate
-  float4 c[kCarryTile][kLanes];
-};
-
-/// What a segment alone sends to the step before it: the sum over its steps of (the decays up to and with that step) C
-/// dy.
-template <typename T>
-__global__ void __launch_bounds__(kThreads, kBlocksPerProcessor) carry_backward(const CarryArguments args) {
-  __shared__ CarryTile tiles[kBackwardWarps];
-  CarryTile& tile = tiles[CarryLayout::warp()];
-  const Pass& pass = args.pass;
-  const Scan& scan = pass.scan;
-  const int64_t first_channel = static_cast<int64_t>(blockIdx.x) * kChannels;
-  const int64_t batch = blockIdx.z;
-  const int64_t begin = static_cast<int64_t>(blockIdx.y) * pass.segment_steps;
-  const int64_t end = min(scan.length, begin + pass.segment_steps);
-  const int channel = own_warp_channel();
-  const int lane = own_lane();
-  const ChannelStates place{pass, batch, first_channel + own_channel(), lane};
-  float a[kLaneStates];
-  float carry[kLaneStates] = {};
-  float product[kLaneStates] = {1.f, 1.f, 1.f, 1.f};
-  place.decays(a);
-  TileSource<T, CarryLayout> source(pass, args.dy, batch, begin, first_channel);
-  float bias[kWide];
-  read_vector(scan.bias, source.column(first_channel), source.channels, bias);
-  LoadedTile<T, CarryLayout> next;
-  int remaining = static_cast<int>(end - begin);
-  source.load(remaining, next);
-  bool alive = true;
-  for (; remaining > 0 && alive; remaining -= kCarryTile) {
-    const int row = CarryLayout::row();
-    float raw[kWide];
-    float delta[kWide];
-    float inner[kWide];
-    to_floats<T>(next.delta[0], raw);
-    to_floats<T>(next.dy[0], inner);
 #pragma unroll
-    for (int k = 0; k < kWide; ++k) raw[k] += bias[k];
-    step_sizes(raw, scan.softplus, delta);
-    if (scan.z.data != nullptr) {
-      float gate[kWide];
-      to_floats<T>(next.z[0], gate);
-#pragma unroll
-      for (int k = 0; k < kWide; ++k) inner[k] *= gate[k] * sigmoid(gate[k]);
-    }
-#pragma unroll
-    for (int k = 0; k < kWide; ++k) delta[k] = row < remaining ? delta[k] : 0.f;
-    __syncwarp();
-    float4* const to = reinterpret_cast<float4*>(&tile.step[row][CarryLayout::column() % kWarpChannels]);
-    to[0] = make_float4(delta[0], inner[0], delta[1], inner[1]);
-    to[1] = make_float4(delta[2], inner[2], delta[3], inner[3]);
-#pragma unroll
-    for (int i = 0; i < CarryLayout::kStateTurns; ++i) {
-      tile.c[CarryLayout::state_row() + i * CarryLayout::kStateRows][threadIdx.x % kLanes] = to_float4<T>(next.c[i]);
-    }
-    __syncwarp();
-    source.move(kCarryTile);
-    if (remaining > kCarryTile) source.load(remaining - kCarryTile, next);
-#pragma unroll 8
-    for (int line = 0; line < kCarryTile; ++line) {
-      const float2 step = tile.step[line][channel];
-      float c[kLaneStates];
-      unpack(tile.c[line][lane], c);
-#pragma unroll
-      for (int k = 0; k < kLaneStates; ++k) {
-        product[k] *= exp2_fast(step.x * a[k]);
-        carry[k] = fmaf(product[k], c[k] * step.y, carry[k]);
-      }
-    }
-    const float largest = fmaxf(fmaxf(product[0], product[1]), fmaxf(product[2], product[3]));
-    alive = __any_sync(0xffffffffu, place.inside() && largest > kNegligible);
+  for (int j = 0; j < kOwn; ++j) {
+    reorder(own.da[j], place.order);
+    states_of(j).write_padded(args.a_parts, segment_index, own.da[j]);
+    if (args.out.dh0 == nullptr || begin > 0) continue;
+    reorder(own.carry[j], place.order);
+    states_of(j).write(args.out.dh0, own.carry[j]);
   }
-#pragma unroll
-  for (int k = 0; k < kLaneStates; ++k) product[k] = alive ? product[k] : 0.f;
-  const int64_t index = batch * pass.segments + blockIdx.y;
-  place.write_padded(args.states, index, carry);
-  place.write_padded(args.decays, index, product);
+  if (!kPlain && !pass.last) return;
+  float* const vectors = args.vector_parts + segment_index * 2 * scan.channels + column;
+  write_vector(sink.dd, sink.count, vectors);
+  write_vector(sink.dbias, sink.count, vectors + scan.channels);
 }
 
 /// dB and dC of one pass from the blocks' parts [rows, blocks, 32].
@@ -305,13 +211,16 @@ cudaError_t launch(const BackwardArguments& args, const CarryArguments& carry, c
   const Scan& scan = pass.scan;
   const dim3 grid(ceil_divide(scan.channels, kChannels), pass.segments, scan.batch);
   if (pass.segments > 1) {
-    carry_backward<T><<<grid, kThreads, 0, stream>>>(carry);
-    chain_segments(pass, args.dh_last, carry.states, carry.decays, Direction::backward, args.out.dh0, stream);
+    const dim3 carry_grid(ceil_divide(scan.channels, kCarryChannels), pass.segments - 1, scan.batch);
+    carry_backward<T><<<carry_grid, kCarryThreads, 0, stream>>>(carry);
+    chain_segments(pass, args.dh_last, carry.states, carry.decays, Direction::backward, nullptr, stream);
   }
+  const bool plain = pass.wide && pass.wide_states && args.sums == nullptr;
+  const auto kernel = plain ? run_backward<T, kZoh, true> : run_backward<T, kZoh, false>;
   const cudaError_t error =
-      cudaFuncSetAttribute(run_backward<T, kZoh>, cudaFuncAttributeMaxDynamicSharedMemorySize, sizeof(BackwardShared));
+      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, sizeof(BackwardShared));
   if (error != cudaSuccess) return error;
-  run_backward<T, kZoh><<<grid, kThreads, sizeof(BackwardShared), stream>>>(args);
+  kernel<<<grid, kThreads, sizeof(BackwardShared), stream>>>(args);
   const int blocks = static_cast<int>(grid.x);
   sum_blocks<T><<<sum_grid(scan.batch * scan.length * 2 * kStates), kSumThreads, 0, stream>>>(
       pass, args.bc_parts, blocks, args.out.db, args.out.dc);
@@ -324,13 +233,14 @@ cudaError_t launch(const BackwardArguments& args, const CarryArguments& carry, c
   return cudaGetLastError();
 }
 
+/// As many segments as the card has room for blocks side by side. Where these are many, what they cost ahead is much
+/// the same for more of them, and shorter ones end closer together.
 int segment_count(const Scan& scan, int multiprocessors) {
-  const int64_t blocks = ceil_divide(scan.channels, kChannels) * scan.batch;
-  constexpr int64_t kEnough = 2;
-  if (blocks >= kEnough * multiprocessors) return 1;
-  constexpr int64_t kWaves = 4;
+  constexpr int64_t kMany = 8;
   constexpr int64_t kShortest = 16 * kTile;
-  const int64_t wanted = ceil_divide(kWaves * kBlocksPerProcessor * multiprocessors, blocks);
+  const int64_t blocks = ceil_divide(scan.channels, kChannels) * scan.batch;
+  const int64_t side_by_side = std::max<int64_t>(1, kBlocksPerProcessor * multiprocessors / blocks);
+  const int64_t wanted = side_by_side > kMany ? 2 * side_by_side : side_by_side;
   return whole_segments(scan, std::clamp<int64_t>(scan.length / kShortest, 1, wanted), kTile);
 }
 
@@ -387,7 +297,6 @@ cudaError_t scan_backward(const Scan& scan, const Sequence& dy, const float* dh_
                          args.out.db = at_state(out.db, state, scan.element);
                          args.out.dc = at_state(out.dc, state, scan.element);
                          args.out.dh0 = out.dh0 != nullptr ? out.dh0 + state : nullptr;
-                         args.leaving = segments > 1 ? nullptr : args.out.dh0;
                          args.bc_parts = space.bc_parts;
                          args.a_parts = space.a_parts;
                          args.vector_parts = space.vector_parts;

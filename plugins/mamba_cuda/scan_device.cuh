@@ -57,16 +57,29 @@ __device__ inline float log1p_unit(float e) {
   return e * fmaf(sum, e, 1.f);
 }
 
+/// 1/v by the special function unit: 1 unit in the last place.
+__device__ inline float reciprocal(float v) {
+  float out;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(out) : "f"(v));
+  return out;
+}
+
 /// 1/(1 + exp(-v)): 0 where exp(-v) overflows.
 __device__ inline float sigmoid(float v) {
-  float out;
-  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(out) : "f"(1.f + exp2_fast(-v * kLog2e)));
-  return out;
+  return reciprocal(1.f + exp2_fast(-v * kLog2e));
 }
 
 /// log(1 + exp(v)) without cancellation for any v. In float32 it is v itself above 20.
 __device__ inline float softplus(float v) {
   return fmaxf(v, 0.f) + log1p_unit(exp2_fast(-fabsf(v) * kLog2e));
+}
+
+/// softplus and its slope, which is sigmoid(v), from one exponential.
+__device__ inline void softplus_with_slope(float v, float& value, float& slope) {
+  const float e = exp2_fast(-fabsf(v) * kLog2e);
+  const float inverse = reciprocal(1.f + e);
+  value = fmaxf(v, 0.f) + log1p_unit(e);
+  slope = v >= 0.f ? inverse : e * inverse;
 }
 
 /// (exp(z) - 1)/z: by its series where the difference would cancel.
@@ -167,6 +180,11 @@ __device__ inline void store_quad(T* to, const Quad<T>& in, int count, bool wide
   }
 }
 
+/// Has memory that is read soon brought into the second-level cache.
+__device__ inline void touch(const void* at) {
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(at));
+}
+
 /// The step sizes of four raw ones.
 __device__ inline void step_sizes(const float (&raw)[kWide], bool with_softplus, float (&delta)[kWide]) {
   if (with_softplus) {
@@ -197,8 +215,8 @@ struct Cursor {
   __device__ void move(int steps) { at += steps * stride; }
 };
 
-/// A warp has eight channels. The threads of one lane are neighbours: what they read of B and C is the same four numbers, which
-/// shared memory gives to all of them at once.
+/// A warp has eight channels. The threads of one lane are neighbours: what they read of B and C is the same four
+/// numbers, which shared memory gives to all of them at once.
 inline constexpr int kWarp = 32;
 inline constexpr int kWarpChannels = kWarp / kLanes;
 __device__ inline int own_lane() {

@@ -24,11 +24,7 @@ Forward forward_cuda(const at::Tensor& x, const at::Tensor& delta, const at::Ten
     h_last = h0.has_value() ? h0->clone() : at::zeros_like(h_last);
     return {y, h_last, boundaries};
   }
-  const int processors = multiprocessors(x);
-  const at::Tensor workspace = scratch(forward_workspace(in.scan, processors), x);
-  const ForwardOutputs out{sequence(y), h_last.mutable_data_ptr<float>(),
-                           save ? boundaries.mutable_data_ptr<float>() : nullptr};
-  check_launch(scan_forward(in.scan, out, workspace.mutable_data_ptr(), processors, current_stream(x)));
+  enqueue_forward(in, {sequence(y), room(h_last), save ? room(boundaries) : nullptr});
   return {y, h_last, boundaries};
 }
 
@@ -48,21 +44,10 @@ Backward backward_cuda(const at::Tensor& dy, const OptionalTensor& dh_last, cons
     if (h0.has_value() && dh_last.has_value()) std::get<6>(gradients).copy_(*dh_last);
     return gradients;
   }
-  const at::Tensor dense_dy = rows(dy);
-  const at::Tensor dense_dh_last = dh_last.has_value() ? dh_last->contiguous() : at::Tensor();
   auto& [dx, ddelta, da, db, dc, dd, dh0] = gradients;
-  BackwardOutputs out;
-  out.dx = sequence(dx);
-  out.ddelta = sequence(ddelta);
-  out.db = sequence(db);
-  out.dc = sequence(dc);
-  out.da = room(da);
-  out.dd = room(dd);
+  BackwardOutputs out = outputs(dx, ddelta, da, db, dc, dd);
   out.dh0 = room(dh0);
-  const int processors = multiprocessors(x);
-  const at::Tensor workspace = scratch(backward_workspace(in.scan, processors), x);
-  check_launch(scan_backward(in.scan, sequence(dense_dy), numbers(dense_dh_last), numbers(boundaries), out,
-                             workspace.mutable_data_ptr(), processors, current_stream(x)));
+  enqueue_backward(in, dy, dh_last.has_value() ? dh_last->contiguous() : at::Tensor(), boundaries, out);
   return gradients;
 }
 

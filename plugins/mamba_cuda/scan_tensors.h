@@ -125,4 +125,32 @@ inline float* room(const at::Tensor& tensor) {
   return tensor.defined() ? tensor.mutable_data_ptr<float>() : nullptr;
 }
 
+/// Where the gradients that every scan has are written.
+inline BackwardOutputs outputs(const at::Tensor& dx, const at::Tensor& ddelta, const at::Tensor& da,
+                               const at::Tensor& db, const at::Tensor& dc, const at::Tensor& dd) {
+  BackwardOutputs out;
+  out.dx = sequence(dx);
+  out.ddelta = sequence(ddelta);
+  out.db = sequence(db);
+  out.dc = sequence(dc);
+  out.da = room(da);
+  out.dd = room(dd);
+  return out;
+}
+
+inline void enqueue_forward(const Inputs& in, const ForwardOutputs& out) {
+  const int processors = multiprocessors(in.x);
+  const at::Tensor workspace = scratch(forward_workspace(in.scan, processors), in.x);
+  check_launch(scan_forward(in.scan, out, workspace.mutable_data_ptr(), processors, current_stream(in.x)));
+}
+
+inline void enqueue_backward(const Inputs& in, const at::Tensor& dy, const at::Tensor& dh_last,
+                             const at::Tensor& boundaries, const BackwardOutputs& out) {
+  const at::Tensor dense_dy = rows(dy);
+  const int processors = multiprocessors(in.x);
+  const at::Tensor workspace = scratch(backward_workspace(in.scan, processors), in.x);
+  check_launch(scan_backward(in.scan, sequence(dense_dy), numbers(dh_last), numbers(boundaries), out,
+                             workspace.mutable_data_ptr(), processors, current_stream(in.x)));
+}
+
 }  // namespace colonnade::mamba_cuda

@@ -21,19 +21,20 @@ struct BlockLayout {
   __device__ static int state_row() { return threadIdx.x / kLanes; }
 };
 
-/// A warp prepares its own channels, so that it waits for no other; kStatesToo: and has B and C to itself.
-template <int kTileSteps, int kTileChannels, bool kStatesToo>
+/// A warp prepares its own kChannels, so that it waits for no other; kStatesToo: and has B and C to itself.
+template <int kTileSteps, int kTileChannels, bool kStatesToo, int kChannels = kWarpChannels>
 struct WarpLayout {
   static constexpr int kTile = kTileSteps;
-  static constexpr int kThreads = kTileChannels * kLanes;
-  static constexpr int kQuads = kWarpChannels / kWide;
+  static constexpr int kThreads = kTileChannels / kChannels * kWarp;
+  static constexpr int kQuads = kChannels / kWide;
   static constexpr int kRows = kWarp / kQuads;
   static constexpr int kTurns = kTile / kRows;
   static constexpr int kStateRows = (kStatesToo ? kWarp : kThreads) / kLanes;
   static constexpr int kStateTurns = (kTile + kStateRows - 1) / kStateRows;
   __device__ static int warp() { return threadIdx.x / kWarp; }
   __device__ static int row() { return threadIdx.x % kWarp / kQuads; }
-  __device__ static int column() { return warp() * kWarpChannels + threadIdx.x % kQuads * kWide; }
+  __device__ static int own_column() { return threadIdx.x % kQuads * kWide; }
+  __device__ static int column() { return warp() * kChannels + own_column(); }
   __device__ static int state_row() { return (kStatesToo ? threadIdx.x % kWarp : threadIdx.x) / kLanes; }
 };
 
@@ -73,24 +74,39 @@ struct TileSource {
   __device__ static int64_t column(int64_t first_channel) { return first_channel + Layout::column(); }
   __device__ static int state() { return threadIdx.x % kLanes * kLaneStates; }
 
-  /// `remaining` steps are left from the tile's first one.
+  /// `remaining` steps are left from the tile's first one. kAllWide: all is known to be wide.
+  template <bool kAllWide = false>
   __device__ void load(int remaining, LoadedTile<T, Layout>& out) const {
 #pragma unroll
     for (int i = 0; i < Layout::kTurns; ++i) {
       const int line = Layout::row() + i * Layout::kRows;
       const int count = line < remaining ? channels : 0;
-      out.x[i] = load_quad<T>(x.at + i * Layout::kRows * x.stride, count, pass.wide);
-      out.delta[i] = load_quad<T>(delta.at + i * Layout::kRows * delta.stride, count, pass.wide);
-      out.z[i] = pass.scan.z.data != nullptr ? load_quad<T>(z.at + i * Layout::kRows * z.stride, count, pass.wide)
-                                             : zeros<T>();
-      out.dy[i] = has_gradient ? load_quad<T>(dy.at + i * Layout::kRows * dy.stride, count, pass.wide) : zeros<T>();
+      out.x[i] = load_quad<T>(x.at + i * Layout::kRows * x.stride, count, kAllWide || pass.wide);
+      out.delta[i] = load_quad<T>(delta.at + i * Layout::kRows * delta.stride, count, kAllWide || pass.wide);
+      out.z[i] = pass.scan.z.data != nullptr
+                     ? load_quad<T>(z.at + i * Layout::kRows * z.stride, count, kAllWide || pass.wide)
+                     : zeros<T>();
+      out.dy[i] =
+          has_gradient ? load_quad<T>(dy.at + i * Layout::kRows * dy.stride, count, kAllWide || pass.wide) : zeros<T>();
     }
 #pragma unroll
     for (int i = 0; i < Layout::kStateTurns; ++i) {
       const int line = Layout::state_row() + i * Layout::kStateRows;
       const int count = line < Layout::kTile && line < remaining ? states : 0;
-      out.b[i] = load_quad<T>(b.at + i * Layout::kStateRows * b.stride, count, pass.wide_states);
-      out.c[i] = load_quad<T>(c.at + i * Layout::kStateRows * c.stride, count, pass.wide_states);
+      out.b[i] = load_quad<T>(b.at + i * Layout::kStateRows * b.stride, count, kAllWide || pass.wide_states);
+      out.c[i] = load_quad<T>(c.at + i * Layout::kStateRows * c.stride, count, kAllWide || pass.wide_states);
+    }
+  }
+  /// Has the tile brought nearer, all of whose steps exist.
+  __device__ void touch_tile() const {
+    if (channels <= 0) return;
+#pragma unroll
+    for (int i = 0; i < Layout::kTurns; ++i) {
+      const int below = i * Layout::kRows;
+      touch(x.at + below * x.stride);
+      touch(delta.at + below * delta.stride);
+      if (pass.scan.z.data != nullptr) touch(z.at + below * z.stride);
+      if (has_gradient) touch(dy.at + below * dy.stride);
     }
   }
   __device__ void move(int steps) {
