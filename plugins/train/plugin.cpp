@@ -22,11 +22,6 @@ Value train(OpContext& context) {
   if (options.precision == Precision::bf16 && computes_on_cpu()) {
     throw Error(ErrorKind::usage, "precision = 'bf16' needs a card (device = 'cuda'); allowed on the CPU: 'f32'");
   }
-  if (options.precision == Precision::bf16 && options.recompute) {
-    throw Error(ErrorKind::usage,
-                "recompute = true computes layers again in f32, which precision = 'bf16' is not; "
-                "allowed with it: false");
-  }
   if (model.parameters().empty()) throw Error(ErrorKind::input, "nothing of this model is trainable");
   Trainer trainer(std::move(model), std::move(data), std::move(valid), options, context.random());
   if (auto saved = context.load_checkpoint()) trainer.restore(*saved);

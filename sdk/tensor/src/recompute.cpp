@@ -1,5 +1,6 @@
 // Layers that are computed again for their gradients (Chen et al., "Training Deep Nets with Sublinear Memory Cost",
 // 2016).
+#include <ATen/autocast_mode.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/core/ivalue.h>
 #include <torch/csrc/autograd/autograd.h>
@@ -15,14 +16,51 @@ using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 using Body = std::function<Tensor(SiteRunner&, const Tensor&)>;
 
+// What products on a device are computed in (LibTorch's autocast, a setting of the thread).
+struct Products {
+  explicit Products(at::DeviceType on)
+      : device(on), lowered(at::autocast::is_autocast_enabled(on)), type(at::autocast::get_autocast_dtype(on)) {}
+  void set() const {
+    at::autocast::set_autocast_enabled(device, lowered);
+    at::autocast::set_autocast_dtype(device, type);
+  }
+  at::DeviceType device;
+  bool lowered;
+  at::ScalarType type;
+};
+
+// While it lives, products are computed as given. Weights that were cast without recording, when a layer was computed
+// first, stand in for none that is to be recorded, nor do its own afterwards.
+class ProductsAs {
+ public:
+  explicit ProductsAs(const Products& wanted) : before_(wanted.device) {
+    wanted.set();
+    at::autocast::clear_cache();
+  }
+  ~ProductsAs() {
+    at::autocast::clear_cache();
+    before_.set();
+  }
+  ProductsAs(const ProductsAs&) = delete;
+  ProductsAs& operator=(const ProductsAs&) = delete;
+
+ private:
+  const Products before_;
+};
+
 // What computing a layer again takes besides its input.
 struct Segment : public torch::CustomClassHolder {
-  Segment(const Model& its_model, StepInfo its_info, Body its_body, variable_list its_leaves)
-      : model(its_model), info(std::move(its_info)), body(std::move(its_body)), leaves(std::move(its_leaves)) {}
+  Segment(const Model& its_model, StepInfo its_info, Body its_body, variable_list its_leaves, Products its_products)
+      : model(its_model),
+        info(std::move(its_info)),
+        body(std::move(its_body)),
+        leaves(std::move(its_leaves)),
+        products(its_products) {}
   const Model& model;
   StepInfo info;
   Body body;
   variable_list leaves;
+  Products products;
 };
 
 void add_trained(const Tensor& tensor, variable_list& leaves) {
@@ -60,6 +98,7 @@ class Recomputed : public torch::autograd::Function<Recomputed> {
     const Tensor saved = context->get_saved_variables()[0];
     const bool for_x = context->needs_input_grad(0);
     const at::AutoGradMode recording(true);
+    const ProductsAs products(segment->products);
     const Tensor x = saved.detach().requires_grad_(for_x);
     SiteRunner run(segment->model, segment->info, nullptr);
     const Tensor y = segment->body(run, x);
@@ -83,7 +122,7 @@ Tensor SiteRunner::recomputed(const std::string& prefix, const Tensor& x, const 
   if (!info_.recompute || observer_ != nullptr || !at::GradMode::is_enabled()) return body(*this, x);
   variable_list leaves = trained_under(model_, prefix);
   if (leaves.empty() && !x.requires_grad()) return body(*this, x);
-  const auto segment = c10::make_intrusive<Segment>(model_, info_, body, leaves);
+  const auto segment = c10::make_intrusive<Segment>(model_, info_, body, leaves, Products(x.device().type()));
   return Recomputed::apply(x, at::TensorList(leaves), segment);
 }
 

@@ -2,6 +2,7 @@
 // that are computed again for their gradients.
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
+#include <ATen/autocast_mode.h>
 #include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/autograd.h>
 
@@ -137,8 +138,20 @@ class Layered final : public Architecture {
   std::vector<FixedCost> fixed_costs(const Json&, std::int64_t) const override { return {}; }
 };
 
+/// The loss, its products in bfloat16 by LibTorch's autocast if so wanted.
+Tensor loss_of(const Model& model, const Batch& batch, const StepInfo& info, bool lowered) {
+  if (!lowered) return model.loss(batch, info);
+  at::autocast::set_autocast_dtype(at::kCPU, at::kBFloat16);
+  at::autocast::set_autocast_enabled(at::kCPU, true);
+  at::autocast::increment_nesting();
+  const Tensor loss = model.loss(batch, info);
+  if (at::autocast::decrement_nesting() == 0) at::autocast::clear_cache();
+  at::autocast::set_autocast_enabled(at::kCPU, false);
+  return loss;
+}
+
 /// Gradients of all parameters, with and without layers kept.
-std::vector<Tensor> gradients_of(Model& model, const Batch& batch, bool recompute) {
+std::vector<Tensor> gradients_of(Model& model, const Batch& batch, bool recompute, bool lowered = false) {
   const at::AutoGradMode recording(true);
   std::vector<Tensor> leaves;
   for (const Parameter& parameter : model.parameters()) {
@@ -149,7 +162,7 @@ std::vector<Tensor> gradients_of(Model& model, const Batch& batch, bool recomput
   info.training = true;
   info.recompute = recompute;
   Layered::computed() = 0;
-  auto gradients = torch::autograd::grad({model.loss(batch, info)}, leaves);
+  auto gradients = torch::autograd::grad({loss_of(model, batch, info, lowered)}, leaves);
   for (const Parameter& parameter : model.parameters()) *parameter.tensor = parameter.tensor->detach();
   return gradients;
 }
@@ -180,6 +193,15 @@ TEST_CASE("layers are computed again for gradients where the step says so, to th
       CHECK(kept[i].abs().max().item<float>() > 0);
       CHECK(at::equal(kept[i], again[i]));
     }
+  }
+  // In the precision of the first time, though gradients are taken where no lower one is asked for.
+  model.set_site_trainable("table", true);
+  const auto full = gradients_of(model, batch, false);
+  const auto lowered = gradients_of(model, batch, false, true);
+  const auto again = gradients_of(model, batch, true, true);
+  for (std::size_t i = 0; i < full.size(); ++i) {
+    CHECK_FALSE(at::equal(lowered[i], full[i]));
+    CHECK(at::equal(lowered[i], again[i]));
   }
   // Frozen layers are not computed again but for what comes before them.
   model.set_sites_trainable(false);
