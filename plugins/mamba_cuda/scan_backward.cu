@@ -66,6 +66,38 @@ __device__ void write_vector(float (&values)[kWide], int count, float* out) {
   }
 }
 
+/// What a thread carries as it enters its segment from the right.
+__device__ Recurrence enter(const BackwardArguments& args, const ChannelStates (&states)[kOwn], int order,
+                            int64_t segment_index) {
+  Recurrence own = {};
+#pragma unroll
+  for (int j = 0; j < kOwn; ++j) {
+    states[j].decays(own.a[j]);
+    reorder(own.a[j], order);
+    if (args.incoming != nullptr) {
+      states[j].read_padded(args.incoming, segment_index, own.carry[j]);
+    } else {
+      states[j].read(args.dh_last, own.carry[j]);
+    }
+    reorder(own.carry[j], order);
+  }
+  return own;
+}
+
+/// Writes what it leaves it with: its part of dA, and from the first segment the gradient of the initial state.
+__device__ void leave(const BackwardArguments& args, const ChannelStates (&states)[kOwn], int order,
+                      int64_t segment_index, Recurrence& own) {
+#pragma unroll
+  for (int j = 0; j < kOwn; ++j) {
+    reorder(own.da[j], order);
+    states[j].write_padded(args.a_parts, segment_index, own.da[j]);
+    if (args.out.dh0 == nullptr || blockIdx.y > 0) continue;
+    reorder(own.carry[j], order);
+    states[j].write(args.out.dh0, own.carry[j]);
+  }
+}
+
+/// kPlain: all is wide, and there is one pass of 16 states only.
 template <typename T, bool kZoh, bool kPlain>
 __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor) run_backward(const BackwardArguments args) {
   extern __shared__ __align__(16) unsigned char memory[];
@@ -82,19 +114,9 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor) run_backward(co
   WarpTile& tile = shared.warp[BackwardLayout::warp()];
   const Place place;
   const int64_t warp_channel = first_channel + BackwardLayout::warp() * kOwnChannels;
-  const auto states_of = [&](int j) { return ChannelStates{pass, batch, warp_channel + place.own(j), place.lane}; };
-  Recurrence own = {};
-#pragma unroll
-  for (int j = 0; j < kOwn; ++j) {
-    states_of(j).decays(own.a[j]);
-    reorder(own.a[j], place.order);
-    if (args.incoming != nullptr) {
-      states_of(j).read_padded(args.incoming, segment_index, own.carry[j]);
-    } else {
-      states_of(j).read(args.dh_last, own.carry[j]);
-    }
-    reorder(own.carry[j], place.order);
-  }
+  const ChannelStates states[kOwn] = {{pass, batch, warp_channel + place.own(0), place.lane},
+                                      {pass, batch, warp_channel + place.own(1), place.lane}};
+  Recurrence own = enter(args, states, place.order, segment_index);
 
   const int last_tile = static_cast<int>((end - begin - 1) / kTile * kTile);
   const int64_t first_step = begin + last_tile;
@@ -118,8 +140,8 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor) run_backward(co
   SavedStates saved_states{{}, {}, scan.channels * kStates};
 #pragma unroll
   for (int j = 0; j < kOwn; ++j) {
-    saved_states.at[j] = args.boundaries + states_of(j).padded(saved);
-    saved_states.exists[j] = states_of(j).channel < scan.channels;
+    saved_states.at[j] = args.boundaries + states[j].padded(saved);
+    saved_states.exists[j] = states[j].channel < scan.channels;
   }
   int remaining = static_cast<int>(end - first_step);
   for (int steps = last_tile; steps >= 0; steps -= kTile) {
@@ -150,14 +172,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor) run_backward(co
     parts -= kTile * part_stride;
     remaining = kTile;
   }
-#pragma unroll
-  for (int j = 0; j < kOwn; ++j) {
-    reorder(own.da[j], place.order);
-    states_of(j).write_padded(args.a_parts, segment_index, own.da[j]);
-    if (args.out.dh0 == nullptr || begin > 0) continue;
-    reorder(own.carry[j], place.order);
-    states_of(j).write(args.out.dh0, own.carry[j]);
-  }
+  leave(args, states, place.order, segment_index, own);
   if (!kPlain && !pass.last) return;
   float* const vectors = args.vector_parts + segment_index * 2 * scan.channels + column;
   write_vector(sink.dd, sink.count, vectors);
