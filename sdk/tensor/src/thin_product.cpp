@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::int64_t most_rows = 4;  // of x
 constexpr std::int64_t lanes = 8;
-constexpr std::int64_t elements_a_task = 16384;
+constexpr std::int64_t elements_a_task = 32768;
 
 bool wants_gradient(const Tensor& tensor) {
   return tensor.defined() && tensor.requires_grad();
