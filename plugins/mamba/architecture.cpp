@@ -127,12 +127,11 @@ Tensor mixer(SiteRunner& run, const Configuration& c, std::int64_t layer, const 
   const std::int64_t inner = c.d_inner();
   const auto masked = [&](const Tensor& x) { return sequence.mask.defined() ? x * sequence.mask : x; };
   const Tensor xz = run.linear(prefix + "in_proj", input);
-  const bool plain = !sequence.mask.defined() && sequence.state == nullptr && !states_wanted(run, layer);
-  if (c.fused && plain && has_gated_scan(xz)) {
+  const bool plain = c.fused && !sequence.mask.defined() && !states_wanted(run, layer);
+  if (plain && sequence.state == nullptr && has_gated_scan(xz)) {
     return run.linear(prefix + "out_proj", fused_mixer(run, c, prefix, xz));
   }
-  if (c.fused && sequence.state != nullptr && !sequence.mask.defined() && has_token_step(xz, c.conv_width) &&
-      !states_wanted(run, layer) && !run.observed(prefix + "conv1d")) {
+  if (plain && sequence.state != nullptr && has_token_step(xz, c.conv_width) && !run.observed(prefix + "conv1d")) {
     return run.linear(prefix + "out_proj", token_mixer(run, c, layer, xz, *sequence.state));
   }
   const Tensor z = xz.narrow(-1, inner, inner);
