@@ -141,7 +141,7 @@ NumericEnvironment numeric_environment(const std::string& device, int threads, c
   variables["ATEN_CPU_CAPABILITY"] = "avx2";
   variables["MKL_CBWR"] = "AVX2";
   variables["ONEDNN_MAX_CPU_ISA"] = "AVX2";
-  variables["COLONNADE_SIMD"] = "avx2";
+  variables["COLONNADE_SIMD"] = "portable";
   return environment;
 }
 

@@ -3,8 +3,8 @@
 namespace colonnade::mamba::COLONNADE_SCAN_TARGET {
 
 template <typename Real>
-COLONNADE_INLINE Vector<Real> sigmoid(Vector<Real> s) {
-  return Real(1) / (Real(1) + power_of_two<Real, true>(s, broadcast<Real>(Real(-kLog2E))).value);
+COLONNADE_INLINE Vector<Real> sigmoid(Vector<Real> s, const PowerConstants<Real>& k) {
+  return Real(1) / (Real(1) + power_of_two<Real, true>(s, broadcast<Real>(Real(-kLog2E)), k).value);
 }
 
 template <typename Real>
@@ -45,7 +45,8 @@ COLONNADE_INLINE Vector<Real> convolve_block(const ConvShape& shape, const ConvI
   Vector<Real> sum = in.bias == nullptr ? Vector<Real>{} : read_block<Real>(in.bias, block);
   for (int64_t k = 0; k < shape.width; ++k) {
     if (rows[k] == nullptr) continue;
-    sum += read_block<Real>(in.taps + k * shape.channels, block) * read_block<Real>(rows[k], block);
+    const Vector<Real> tap = read_block<Real>(in.taps + k * shape.channels, block);
+    sum = multiply_add(tap, read_block<Real>(rows[k], block), sum);
   }
   return sum;
 }
@@ -53,6 +54,7 @@ COLONNADE_INLINE Vector<Real> convolve_block(const ConvShape& shape, const ConvI
 /// Tasks are steps, counted through all sequences.
 template <typename Real>
 void conv_forward(const ConvShape& shape, const ConvInputs<Real>& in, Real* y, int64_t begin, int64_t end) {
+  const PowerConstants<Real> constants;
   const Real* rows[kMaxConvWidth];
   for (int64_t step = begin; step < end; ++step) {
     rows_of_step<Real>(shape, in, step / shape.length, step % shape.length, rows);
@@ -60,7 +62,7 @@ void conv_forward(const ConvShape& shape, const ConvInputs<Real>& in, Real* y, i
       const int64_t left = shape.channels - first;
       const Block block{first, left < kLanes<Real> ? left : kLanes<Real>};
       const Vector<Real> s = convolve_block<Real>(shape, in, rows, block);
-      write_block<Real>(y + step * shape.channels, block, s * sigmoid<Real>(s));
+      write_block<Real>(y + step * shape.channels, block, s * sigmoid<Real>(s, constants));
     }
   }
 }
@@ -70,6 +72,7 @@ void conv_forward(const ConvShape& shape, const ConvInputs<Real>& in, Real* y, i
 template <typename Real>
 COLONNADE_INLINE void conv_backward_block(const ConvShape& shape, const ConvInputs<Real>& in, const Real* dy,
                                           const ConvGradients<Real>& partial, Real* dx, int64_t batch, Block block) {
+  const PowerConstants<Real> constants;
   const int64_t width = shape.width;
   const Real* rows[kMaxConvWidth];
   Vector<Real> taps[kMaxConvWidth], dtaps[kMaxConvWidth] = {}, later[kMaxConvWidth] = {}, dbias = {};
@@ -77,18 +80,19 @@ COLONNADE_INLINE void conv_backward_block(const ConvShape& shape, const ConvInpu
   for (int64_t t = shape.length - 1; t >= 0; --t) {
     rows_of_step<Real>(shape, in, batch, t, rows);
     const Vector<Real> s = convolve_block<Real>(shape, in, rows, block);
-    const Vector<Real> gate = sigmoid<Real>(s);
+    const Vector<Real> gate = sigmoid<Real>(s, constants);
     const int64_t row = (batch * shape.length + t) * shape.channels;
-    const Vector<Real> ds = read_block<Real>(dy + row, block) * gate * (Real(1) + s * (Real(1) - gate));
+    const Vector<Real> slope = gate * multiply_add(s, Real(1) - gate, broadcast<Real>(1));
+    const Vector<Real> ds = read_block<Real>(dy + row, block) * slope;
     dbias += ds;
     for (int64_t k = 0; k < width; ++k) {
-      if (rows[k] != nullptr) dtaps[k] += ds * read_block<Real>(rows[k], block);
+      if (rows[k] != nullptr) dtaps[k] = multiply_add(ds, read_block<Real>(rows[k], block), dtaps[k]);
     }
     // later[j] is ds of step t + j.
     for (int64_t j = width - 1; j > 0; --j) later[j] = later[j - 1];
     later[0] = ds;
     Vector<Real> sum = {};
-    for (int64_t j = 0; j < width; ++j) sum += taps[width - 1 - j] * later[j];
+    for (int64_t j = 0; j < width; ++j) sum = multiply_add(taps[width - 1 - j], later[j], sum);
     write_block<Real>(dx + row, block, sum);
   }
   for (int64_t k = 0; k < width; ++k) {

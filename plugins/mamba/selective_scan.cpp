@@ -93,18 +93,20 @@ std::string simd_target_name(SimdTarget target) {
 }
 
 SimdTarget simd_target_named(const std::string& word) {
-  const bool has_avx2 = simd_target_available(SimdTarget::avx2);
-  if (word.empty()) return has_avx2 ? SimdTarget::avx2 : SimdTarget::baseline;
   if (word == "baseline") return SimdTarget::baseline;
-  if (word == "native") return widest_target();
-  if (word != "avx2") {
-    throw std::invalid_argument(std::string(kSimdVariable) + "=" + word + ": allowed are avx2, baseline, native");
+  if (word.empty() || word == "native") return widest_target();
+  const std::string given = std::string(kSimdVariable) + "=" + word;
+  SimdTarget target = SimdTarget::avx2;
+  if (word == "portable") {
+    target = std::max(SimdTarget::avx2, widest_target());
+  } else if (word == "avx512") {
+    target = SimdTarget::avx512;
+  } else if (word != "avx2") {
+    throw std::invalid_argument(given + ": allowed are avx2, avx512, baseline, native, portable");
   }
-  if (!has_avx2) {
-    throw std::invalid_argument(std::string(kSimdVariable) +
-                                "=avx2, but this processor has no AVX2 with FMA: use baseline or native");
-  }
-  return SimdTarget::avx2;
+  if (simd_target_available(target)) return target;
+  const char* missing = target == SimdTarget::avx2 ? "AVX2 with FMA" : "AVX-512 F and DQ";
+  throw std::invalid_argument(given + ", but this processor has no " + missing + ": use baseline or native");
 }
 
 SimdTarget simd_target() {

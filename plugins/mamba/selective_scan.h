@@ -8,8 +8,9 @@
 // All arrays are dense and channel-last: x, delta, y [B, L, D]; A [D, N]; B, C [B, L, N]; D [D]; h0, h_last [B, D, N].
 // `delta` is positive (softplus is the caller's), A is negative; other signs are computed as they stand.
 //
-// Determinism: channels are cut into fixed groups, and every sum over channels or batches is taken in a fixed order, so
-// a result depends on the SIMD target but not on the number of threads. Subnormal numbers are flushed to zero on x86.
+// Determinism: channels are cut into fixed groups, and every sum over channels or batches is taken in a fixed order,
+// whatever the number of threads and the width of a register. So avx2 and avx512 give the same bits (of a NaN, its
+// place); baseline, which lacks fused multiply-add, gives others. Subnormal numbers are flushed to zero on x86.
 #pragma once
 
 #include <cstdint>
@@ -20,12 +21,12 @@ namespace colonnade::mamba {
 
 enum class Discretization { mamba, zoh };
 
-/// Instruction sets that the scan is compiled for. `avx512` is taken for `native` only.
+/// Instruction sets that the scan is compiled for, from the narrowest.
 enum class SimdTarget { baseline, avx2, avx512 };
 
-/// The target of a word: "baseline", "avx2", or "native" (the widest this processor has). "" means avx2 where the
-/// processor has AVX2 and FMA, else baseline. Throws std::invalid_argument for another word, and for a target that the
-/// processor lacks.
+/// The target of a word: "baseline", "avx2", "avx512", "native" (the widest this processor has, as does ""), or
+/// "portable" (the widest of those that give the bits of avx2). Throws std::invalid_argument for another word, and
+/// where the processor lacks what it asks for.
 SimdTarget simd_target_named(const std::string& word);
 /// The target that the environment's COLONNADE_SIMD names, read once.
 SimdTarget simd_target();

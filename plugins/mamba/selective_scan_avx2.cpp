@@ -5,6 +5,8 @@
 #include "selective_scan_kernel.h"
 
 #if defined(__x86_64__)
+#include <immintrin.h>
+
 #pragma GCC push_options
 #pragma GCC target("avx2,fma")
 

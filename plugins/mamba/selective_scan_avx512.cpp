@@ -5,6 +5,8 @@
 #include "selective_scan_kernel.h"
 
 #if defined(__x86_64__)
+#include <immintrin.h>
+
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512dq,avx2,fma,prefer-vector-width=512")
 

@@ -2,7 +2,7 @@
 
 namespace colonnade::mamba::COLONNADE_SCAN_TARGET {
 
-/// Working memory of a backward task; [T, N] are registers of the block at hand.
+/// Working memory of a backward task; [T, N] are registers of the block at hand, [kFolds, T, N] in db and dc.
 template <typename Real>
 struct BackwardBuffers {
   BackwardBuffers(const Task<Real>& task, Scratch<Real>& scratch) {
@@ -18,8 +18,8 @@ struct BackwardBuffers {
     h = scratch.take(per_chunk + task.states);
     decay = scratch.take(per_chunk);
     held = scratch.take(per_chunk);
-    db = scratch.take(per_chunk);
-    dc = scratch.take(per_chunk);
+    db = scratch.take(per_chunk * kFolds);
+    dc = scratch.take(per_chunk * kFolds);
     x = scratch.take(kScanChunkSteps);
     delta = scratch.take(kScanChunkSteps);
     dy = scratch.take(kScanChunkSteps);
@@ -27,7 +27,7 @@ struct BackwardBuffers {
     ddelta = scratch.take(kScanChunkSteps);
   }
   static int64_t size(const Task<Real>& task) {
-    constexpr int64_t kPerTask = 4, kPerChunk = 5, kRows = 5;
+    constexpr int64_t kPerTask = 4, kPerChunk = 3 + 2 * kFolds, kRows = 5;
     return kPerTask * task.blocks * task.states + 2 * task.blocks + 2 * task.states +
            (kPerChunk * task.states + kRows) * kScanChunkSteps;
   }
@@ -39,6 +39,7 @@ struct BackwardBuffers {
 template <typename Real, bool kHeld, bool kClamp>
 void recompute_chunk(int64_t steps, int64_t states, const Vector<Real>* a, const Vector<Real>* inverse_a, const Real* b,
                      const BackwardBuffers<Real>& m) {
+  const PowerConstants<Real> k;
   for (int64_t t = 0; t < steps; ++t) {
     const Vector<Real> d = m.delta[t];
     const Vector<Real> input = kHeld ? m.x[t] : d * m.x[t];
@@ -47,7 +48,7 @@ void recompute_chunk(int64_t steps, int64_t states, const Vector<Real>* a, const
     Vector<Real>* after = m.h + (t + 1) * states;
 #pragma GCC unroll 2
     for (int64_t n = 0; n < states; ++n) {
-      const Power<Real> decay = power_of_two<Real, kClamp>(d, a[n]);
+      const Power<Real> decay = power_of_two<Real, kClamp>(d, a[n], k);
       Vector<Real> entering = input * bt[n];
       if constexpr (kHeld) {
         const Vector<Real> held = held_input<Real>(decay, d, inverse_a[n]);
@@ -55,7 +56,7 @@ void recompute_chunk(int64_t steps, int64_t states, const Vector<Real>* a, const
         entering *= held;
       }
       m.decay[t * states + n] = decay.value;
-      after[n] = decay.value * before[n] + entering;
+      after[n] = multiply_add(decay.value, before[n], entering);
     }
   }
 }
@@ -64,7 +65,7 @@ void recompute_chunk(int64_t steps, int64_t states, const Vector<Real>* a, const
 template <typename Real, bool kHeld>
 COLONNADE_INLINE void retreat_chunk(int64_t steps, int64_t states, const Vector<Real>* a, const Vector<Real>* inverse_a,
                                     const Real* b, const Real* c, Vector<Real> skip, Vector<Real>* g,
-                                    const BackwardBuffers<Real>& m) {
+                                    Vector<Real>* fold_db, Vector<Real>* fold_dc, const BackwardBuffers<Real>& m) {
   for (int64_t t = steps - 1; t >= 0; --t) {
     const Vector<Real> d = m.delta[t];
     const Vector<Real> x = m.x[t];
@@ -75,50 +76,69 @@ COLONNADE_INLINE void retreat_chunk(int64_t steps, int64_t states, const Vector<
     const Vector<Real>* decay = m.decay + t * states;
     const Vector<Real>* before = m.h + t * states;
     const Vector<Real>* after = before + states;
-    Vector<Real>* db = m.db + t * states;
-    Vector<Real>* dc = m.dc + t * states;
+    Vector<Real>* db = fold_db + t * states;
+    Vector<Real>* dc = fold_dc + t * states;
     Vector<Real> through_input = {};  // sum of g Bbar / delta (of g Bbar when held)
     Vector<Real> through_decay = {};  // sum of dL/dz A log2 e
     Vector<Real> through_held = {};   // sum of g a B
 #pragma GCC unroll 2
     for (int64_t n = 0; n < states; ++n) {
-      const Vector<Real> gradient = g[n] + dy * ct[n];
+      const Vector<Real> bn = broadcast<Real>(bt[n]);
+      const Vector<Real> gradient = multiply_add(dy, broadcast<Real>(ct[n]), g[n]);
       const Vector<Real> carried = gradient * decay[n];
       const Vector<Real> dz = carried * before[n];
-      dc[n] += dy * after[n];
-      through_decay += dz * a[n];
+      dc[n] = multiply_add(dy, after[n], dc[n]);
+      through_decay = multiply_add(dz, a[n], through_decay);
       g[n] = carried;
+      m.da_chunk[n] = multiply_add(dz, d, m.da_chunk[n]);
       if constexpr (kHeld) {
         const Vector<Real> held = m.held[t * states + n];
         const Vector<Real> weighted = gradient * held;
         const Vector<Real> slope = held_input_slope<Real>(d * a[n] * Real(kLn2), decay[n], held, d, inverse_a[n]);
-        m.da_chunk[n] += dz * d + gradient * bt[n] * x * slope;
-        db[n] += weighted * x;
-        through_input += weighted * bt[n];
-        through_held += carried * bt[n];
+        m.da_chunk[n] = multiply_add(gradient * bn * x, slope, m.da_chunk[n]);
+        db[n] = multiply_add(weighted, x, db[n]);
+        through_input = multiply_add(weighted, bn, through_input);
+        through_held = multiply_add(carried, bn, through_held);
       } else {
-        m.da_chunk[n] += dz * d;
-        db[n] += gradient * input;
-        through_input += gradient * bt[n];
+        db[n] = multiply_add(gradient, input, db[n]);
+        through_input = multiply_add(gradient, bn, through_input);
       }
     }
-    m.dx[t] = (kHeld ? through_input : through_input * d) + skip * dy;
-    m.ddelta[t] = through_decay * Real(kLn2) + (kHeld ? through_held : through_input) * x;
+    m.dx[t] = multiply_add(skip, dy, kHeld ? through_input : through_input * d);
+    m.ddelta[t] = multiply_add(through_decay, broadcast<Real>(Real(kLn2)), (kHeld ? through_held : through_input) * x);
   }
 }
 
-/// Sums of the lanes, first half onto second until one is left.
+/// Sets the lanes beyond a block's channels to zero: what they hold may not be finite, and a narrower register has
+/// none.
 template <typename Real>
-COLONNADE_INLINE Real sum_lanes(Vector<Real> v) {
-  for (int64_t half = kLanes<Real> / 2; half > 0; half /= 2) {
-    for (int64_t i = 0; i < half; ++i) v[i] += v[i + half];
+void clear_padding(Vector<Real>* sums, int64_t count, Block block) {
+  for (int64_t i = 0; i < count; ++i) {
+    for (int64_t lane = block.count; lane < kLanes<Real>; ++lane) sums[i][lane] = Real(0);
   }
-  return v[0];
 }
 
+COLONNADE_INLINE float sum_halves(Lanes<float>::Quarter v) {
+  return (v[0] + v[2]) + (v[1] + v[3]);
+}
+
+COLONNADE_INLINE double sum_halves(Lanes<double>::Quarter v) {
+  return v[0] + v[1];
+}
+
+/// Sums over kSumBytes of lanes, first half onto second until one is left.
 template <typename Real>
-void write_lane_sums(const Vector<Real>* from, int64_t count, Real* to) {
-  for (int64_t i = 0; i < count; ++i) to[i] = sum_lanes<Real>(from[i]);
+void write_lane_sums(const Vector<Real>* folds, int64_t count, Real* to) {
+  using Quarter = typename Lanes<Real>::Quarter;
+  constexpr int64_t kQuartersPerFold = COLONNADE_SCAN_BYTES / sizeof(Quarter);
+  for (int64_t i = 0; i < count; ++i) {
+    Quarter quarter[4];
+    for (int64_t q = 0; q < 4; ++q) {
+      const auto* fold = reinterpret_cast<const Real*>(folds + q / kQuartersPerFold * count + i);
+      __builtin_memcpy(quarter + q, fold + q % kQuartersPerFold * (kLanes<Real> / kQuartersPerFold), sizeof(Quarter));
+    }
+    to[i] = sum_halves((quarter[0] + quarter[2]) + (quarter[1] + quarter[3]));
+  }
 }
 
 /// One block in one chunk.
@@ -137,16 +157,22 @@ void backward_block(const Task<Real>& task, const ScanInputs<Real>& in, const Sc
   read_rows<Real>(up.dy + wide, task.channels, steps, block, m.dy);
   const Vector<Real>* a = m.a + i * states;
   const Vector<Real>* inverse_a = m.inverse_a + i * states;
+  Vector<Real>* db = m.db + i % kFolds * steps * states;
+  Vector<Real>* dc = m.dc + i % kFolds * steps * states;
   const auto recompute = needs_no_clamp<Real>(steps, m.delta, m.largest_a[i]) ? recompute_chunk<Real, kHeld, false>
                                                                               : recompute_chunk<Real, kHeld, true>;
   recompute(steps, states, a, inverse_a, in.b + narrow, m);
   retreat_chunk<Real, kHeld>(steps, states, a, inverse_a, in.b + narrow, in.c + narrow, read_channel<Real>(in.d, block),
-                             m.g + i * states, m);
+                             m.g + i * states, db, dc, m);
+  if (block.count < kLanes<Real>) {
+    clear_padding<Real>(db, steps * states, block);
+    clear_padding<Real>(dc, steps * states, block);
+  }
   write_rows<Real>(out.dx + wide, task.channels, steps, block, m.dx);
   write_rows<Real>(out.ddelta + wide, task.channels, steps, block, m.ddelta);
   for (int64_t n = 0; n < states; ++n) m.da[i * states + n] += m.da_chunk[n];
   Vector<Real> skip_gradient = {};
-  for (int64_t t = 0; t < steps; ++t) skip_gradient += m.dy[t] * m.x[t];
+  for (int64_t t = 0; t < steps; ++t) skip_gradient = multiply_add(m.dy[t], m.x[t], skip_gradient);
   m.dd[i] += skip_gradient;
 }
 
@@ -168,9 +194,13 @@ void backward_task(const ScanShape& shape, const ScanInputs<Real>& in, const Sca
   const int64_t partial = task.group * shape.batch * task.length * states;
   for (int64_t chunk = task.chunks - 1; chunk >= 0; --chunk) {
     const int64_t count = task.steps(chunk) * states;
-    __builtin_memset(m.db, 0, count * sizeof(Vector<Real>));
-    __builtin_memset(m.dc, 0, count * sizeof(Vector<Real>));
-    for (int64_t i = 0; i < task.blocks; ++i) backward_block<Real, kHeld>(task, in, up, out, chunk, i, m);
+    __builtin_memset(m.db, 0, count * kSumBytes);
+    __builtin_memset(m.dc, 0, count * kSumBytes);
+    // The last block first: where it is not full, clear_padding leaves zeros for the others to add to. And fold by
+    // fold, since the sums of all do not fit the first-level cache.
+    for (int64_t last = task.blocks - 1; last >= 0 && last >= task.blocks - kFolds; --last) {
+      for (int64_t i = last; i >= 0; i -= kFolds) backward_block<Real, kHeld>(task, in, up, out, chunk, i, m);
+    }
     write_lane_sums<Real>(m.db, count, partials.db + partial + task.row(chunk, states));
     write_lane_sums<Real>(m.dc, count, partials.dc + partial + task.row(chunk, states));
   }

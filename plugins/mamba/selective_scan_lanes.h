@@ -5,16 +5,22 @@ namespace colonnade::mamba::COLONNADE_SCAN_TARGET {
 
 #define COLONNADE_INLINE inline __attribute__((always_inline))
 
-/// exp2 works on z = n + f, |f| <= 1/2: 2^f is 1 + f r(f), and n is added to the exponent's bits. The coefficients of r
-/// were fitted by weighted least squares on Chebyshev nodes to the relative error of 2^f: 2.2e-9 for float, 4e-18 for
-/// double.
+/// exp2 works on z = n + f, |f| <= 1/2: 2^f is 1 + f r(f), so that its error vanishes with f, and n is added to the
+/// exponent. The coefficients of r were fitted by weighted least squares on Chebyshev nodes to the relative error of
+/// 2^f: 2.2e-9 for float, 4e-18 for double.
 template <typename Real>
 struct Lanes;
+
+/// Sums over channels have one order on every target, that of the widest register: 16 floats or 8 doubles, of which a
+/// narrower register holds a part.
+constexpr int64_t kSumBytes = 64;
+constexpr int64_t kFolds = kSumBytes / COLONNADE_SCAN_BYTES;
 
 template <>
 struct Lanes<float> {
   using Vector = float __attribute__((vector_size(COLONNADE_SCAN_BYTES)));
   using Integer = int32_t __attribute__((vector_size(COLONNADE_SCAN_BYTES)));
+  using Quarter = float __attribute__((vector_size(kSumBytes / 4)));
   static constexpr int kMantissaBits = 23;
   static constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer, kept in the lowest bits
   static constexpr float kLowest = -125.0f;
@@ -31,6 +37,7 @@ template <>
 struct Lanes<double> {
   using Vector = double __attribute__((vector_size(COLONNADE_SCAN_BYTES)));
   using Integer = int64_t __attribute__((vector_size(COLONNADE_SCAN_BYTES)));
+  using Quarter = double __attribute__((vector_size(kSumBytes / 4)));
   static constexpr int kMantissaBits = 52;
   static constexpr double kRound = 6755399441055744.0;  // 1.5 * 2^52
   static constexpr double kLowest = -1021.0;
@@ -113,37 +120,124 @@ COLONNADE_INLINE Vector<Real> broadcast(Real value) {
   return value - Vector<Real>{};
 }
 
+#if COLONNADE_SCAN_BYTES == 64
+COLONNADE_INLINE Vector<float> multiply_add(Vector<float> a, Vector<float> b, Vector<float> c) {
+  return (Vector<float>)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+}
+COLONNADE_INLINE Vector<double> multiply_add(Vector<double> a, Vector<double> b, Vector<double> c) {
+  return (Vector<double>)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
+}
+COLONNADE_INLINE Vector<float> scale_exponent(Vector<float> v, Vector<float> n) {
+  return (Vector<float>)_mm512_maskz_scalef_ps((__mmask16)-1, (__m512)v, (__m512)n);
+}
+COLONNADE_INLINE Vector<double> scale_exponent(Vector<double> v, Vector<double> n) {
+  return (Vector<double>)_mm512_maskz_scalef_pd((__mmask8)-1, (__m512d)v, (__m512d)n);
+}
+#elif COLONNADE_SCAN_BYTES == 32
+COLONNADE_INLINE Vector<float> multiply_add(Vector<float> a, Vector<float> b, Vector<float> c) {
+  return (Vector<float>)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+}
+COLONNADE_INLINE Vector<double> multiply_add(Vector<double> a, Vector<double> b, Vector<double> c) {
+  return (Vector<double>)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
+}
+#else
+COLONNADE_INLINE Vector<float> multiply_add(Vector<float> a, Vector<float> b, Vector<float> c) {
+  return a * b + c;
+}
+COLONNADE_INLINE Vector<double> multiply_add(Vector<double> a, Vector<double> b, Vector<double> c) {
+  return a * b + c;
+}
+#endif
+
+template <typename V>
+COLONNADE_INLINE V multiply_subtract(V a, V b, V c) {
+  return multiply_add(a, b, -c);
+}
+
 /// What exp(z) is made of, given z log2 e.
 template <typename Real>
 struct Power {
   Vector<Real> value;     // 2^(n + f)
   Vector<Real> fraction;  // r(f), so that 2^f - 1 = f r(f)
   Vector<Real> f;
-  Integer<Real> exponent;  // n, shifted into the exponent's bits
+  Vector<Real> rounded;  // n + kRound
 };
 
-/// 2^(d a), held between 2^kLowest and 2^kHighest. Without `kClamp` the caller knows |d a| to be below kUnclamped; both
-/// ways give the same bits there, since the factor is replaced and not the product, which lives unrounded in fused
-/// operations.
-template <typename Real, bool kClamp>
-COLONNADE_INLINE Power<Real> power_of_two(Vector<Real> d, Vector<Real> a) {
-  using L = Lanes<Real>;
-  if constexpr (kClamp) {
-    const Vector<Real> product = d * a;
-    a = product < L::kLowest ? L::kLowest / d : a;
-    a = product > L::kHighest ? L::kHighest / d : a;
-  }
-  const Vector<Real> z = d * a;
-  const Vector<Real> rounded = z + L::kRound;
-  Power<Real> power;
-  power.f = z - (rounded - L::kRound);
-  power.exponent = (Integer<Real>)rounded << L::kMantissaBits;
-  Vector<Real> r = broadcast<Real>(L::kExp2[L::kOrder - 1]);
+/// v 2^n, which the caller knows to be a normal number: the same bits either way.
+template <typename Real>
+COLONNADE_INLINE Vector<Real> scaled(Vector<Real> v, Vector<Real> rounded, [[maybe_unused]] Vector<Real> round) {
+#if COLONNADE_SCAN_BYTES == 64
+  return scale_exponent(v, rounded - round);
+#else
+  return (Vector<Real>)((Integer<Real>)v + ((Integer<Real>)rounded << Lanes<Real>::kMantissaBits));
+#endif
+}
+
+/// The larger of a magnitude's bits and those of |v|: bits are ordered as their numbers are, a NaN above all.
+template <typename Real>
+COLONNADE_INLINE Integer<Real> larger_magnitude(Integer<Real> bits, Vector<Real> v) {
+  const Integer<Real> sign = (Integer<Real>)broadcast<Real>(Real(-0.0));
+  const Integer<Real> magnitude = (Integer<Real>)v & ~sign;
+  return magnitude > bits ? magnitude : bits;
+}
+
+/// The constants of powers_of_two, each in a register of its own through a loop.
+template <typename Real>
+struct PowerConstants {
+  COLONNADE_INLINE PowerConstants() : round(broadcast<Real>(Lanes<Real>::kRound)), one(broadcast<Real>(1)) {
+    for (int i = 0; i < Lanes<Real>::kOrder; ++i) exp2[i] = broadcast<Real>(Lanes<Real>::kExp2[i]);
+#if defined(__x86_64__)
+    // Hides that these are constants, of which the compiler would keep several copies.
+    asm("" : "+v"(round), "+v"(one));
 #pragma GCC unroll 16
-  for (int i = L::kOrder - 2; i >= 0; --i) r = r * power.f + L::kExp2[i];
-  power.fraction = r;
-  const Vector<Real> mantissa = r * power.f + Real(1);
-  power.value = (Vector<Real>)((Integer<Real>)mantissa + power.exponent);
+    for (int i = 0; i < Lanes<Real>::kOrder; ++i) asm("" : "+v"(exp2[i]));
+#endif
+  }
+  Vector<Real> round, one, exp2[Lanes<Real>::kOrder];
+};
+
+/// power[i] = 2^(d a[i]), held between 2^kLowest and 2^kHighest. Without `kClamp` the caller knows |d a| to be below
+/// kUnclamped; both ways give the same bits there, since the factor is replaced and not the product, which lives
+/// unrounded in fused operations. `kCount` chains of operations, each waiting for itself, go on side by side.
+template <typename Real, bool kClamp, int kCount>
+COLONNADE_INLINE void powers_of_two(Vector<Real> d, const Vector<Real>* a, const PowerConstants<Real>& k,
+                                    Power<Real>* power) {
+  using L = Lanes<Real>;
+  Vector<Real> factor[kCount];
+#pragma GCC unroll 16
+  for (int i = 0; i < kCount; ++i) {
+    factor[i] = a[i];
+    if constexpr (kClamp) {
+      const Vector<Real> product = d * a[i];
+      factor[i] = product < L::kLowest ? L::kLowest / d : factor[i];
+      factor[i] = product > L::kHighest ? L::kHighest / d : factor[i];
+    }
+    power[i].rounded = multiply_add(d, factor[i], k.round);
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < kCount; ++i) {
+    power[i].f = multiply_subtract(d, factor[i], power[i].rounded - k.round);
+    power[i].fraction = k.exp2[L::kOrder - 1];
+  }
+#pragma GCC unroll 16
+  for (int order = L::kOrder - 2; order >= 0; --order) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kCount; ++i) {
+      power[i].fraction = multiply_add(power[i].fraction, power[i].f, k.exp2[order]);
+    }
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < kCount; ++i) {
+    power[i].value = scaled<Real>(multiply_add(power[i].fraction, power[i].f, k.one), power[i].rounded, k.round);
+    // Adding to the exponent of a NaN would make a number of it.
+    if constexpr (kClamp) power[i].value = power[i].f == power[i].f ? power[i].value : power[i].f;
+  }
+}
+
+template <typename Real, bool kClamp>
+COLONNADE_INLINE Power<Real> power_of_two(Vector<Real> d, Vector<Real> a, const PowerConstants<Real>& k) {
+  Power<Real> power;
+  powers_of_two<Real, kClamp, 1>(d, &a, k, &power);
   return power;
 }
 
@@ -151,10 +245,10 @@ COLONNADE_INLINE Power<Real> power_of_two(Vector<Real> d, Vector<Real> a) {
 template <typename Real>
 COLONNADE_INLINE Vector<Real> held_input(const Power<Real>& power, Vector<Real> delta, Vector<Real> inverse_a) {
   const Vector<Real> one = broadcast<Real>(1);
-  const Vector<Real> scale = (Vector<Real>)((Integer<Real>)one + power.exponent);
-  const Vector<Real> general = (scale * (power.f * power.fraction) + (scale - one)) * inverse_a;
+  const Vector<Real> scale = scaled<Real>(one, power.rounded, broadcast<Real>(Lanes<Real>::kRound));
+  const Vector<Real> general = multiply_add(scale, power.f * power.fraction, scale - one) * inverse_a;
   const Vector<Real> near_zero = delta * (power.fraction * Real(kLog2E));
-  return power.exponent == 0 ? near_zero : general;
+  return power.rounded == Lanes<Real>::kRound ? near_zero : general;
 }
 
 /// The derivative of held_input by A: (delta exp(z) - held)/A, near z = 0 delta^2 sum_k z^k/(k! (k + 2)).
@@ -171,8 +265,10 @@ COLONNADE_INLINE Vector<Real> held_input_slope(Vector<Real> z, Vector<Real> deca
     coefficients[k] = 1.0 / (factorial * (k + 2));
   }
 #pragma GCC unroll 16
-  for (int k = Lanes<Real>::kSeriesOrder; k >= 0; --k) series = series * z + Real(coefficients[k]);
-  const Vector<Real> general = (delta * decay - held) * inverse_a;
+  for (int k = Lanes<Real>::kSeriesOrder; k >= 0; --k) {
+    series = multiply_add(series, z, broadcast<Real>(Real(coefficients[k])));
+  }
+  const Vector<Real> general = multiply_subtract(delta, decay, held) * inverse_a;
   return (z < Real(kSmall)) & (z > Real(-kSmall)) ? delta * delta * series : general;
 }
 

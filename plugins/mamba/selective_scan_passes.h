@@ -50,12 +50,13 @@ void backward(const ScanShape& shape, Discretization discretization, const ScanI
 
 template <typename Real>
 void exponential(const Real* z, Real* out, int64_t count) {
+  const PowerConstants<Real> constants;
   for (int64_t i = 0; i < count; i += kLanes<Real>) {
     const int64_t left = count - i;
     const Block block{i, left < kLanes<Real> ? left : kLanes<Real>};
     Vector<Real> row;
     read_rows<Real>(z, 0, 1, block, &row);
-    row = power_of_two<Real, true>(row, broadcast<Real>(Real(kLog2E))).value;
+    row = power_of_two<Real, true>(row, broadcast<Real>(Real(kLog2E)), constants).value;
     write_rows<Real>(out, 0, 1, block, &row);
   }
 }

@@ -14,6 +14,8 @@
 #undef COLONNADE_SCAN_BYTES
 
 #if defined(__x86_64__)
+#include <immintrin.h>
+
 #pragma GCC push_options
 #pragma GCC target("avx2,fma")
 #define COLONNADE_SCAN_TARGET step_avx2

@@ -131,6 +131,12 @@ inline ScanAnswer<double> loop_answer(const ScanProblem<double>& p, Discretizati
 }
 
 template <typename Real>
+const Real* data_or_null(const std::vector<Real>& v) {
+  return v.empty() ? nullptr : v.data();
+}
+
+/// Without D, h0 or dh_last where the problem's is empty.
+template <typename Real>
 ScanAnswer<Real> kernel_answer(const ScanProblem<Real>& p, Discretization discretization, SimdTarget target,
                                const ParallelFor& parallel_for) {
   // Filled with a number that shows where a kernel did not write.
@@ -138,15 +144,16 @@ ScanAnswer<Real> kernel_answer(const ScanProblem<Real>& p, Discretization discre
   ScanAnswer<Real> out;
   for (auto* v : {&out.y, &out.dx, &out.ddelta}) v->assign(p.x.size(), unwritten);
   for (auto* v : {&out.db, &out.dc}) v->assign(p.b.size(), unwritten);
-  for (auto* v : {&out.h_last, &out.dh0}) v->assign(p.h0.size(), unwritten);
+  for (auto* v : {&out.h_last, &out.dh0}) v->assign(p.shape.batch * p.a.size(), unwritten);
   out.da.assign(p.a.size(), unwritten);
-  out.dd.assign(p.d.size(), unwritten);
+  out.dd.assign(p.shape.channels, unwritten);
   out.boundaries.assign(boundary_elements(p.shape), unwritten);
-  const ScanInputs<Real> in{p.x.data(), p.delta.data(), p.a.data(), p.b.data(), p.c.data(), p.d.data(), p.h0.data()};
+  const ScanInputs<Real> in{p.x.data(), p.delta.data(),    p.a.data(),        p.b.data(),
+                            p.c.data(), data_or_null(p.d), data_or_null(p.h0)};
   selective_scan_forward<Real>(p.shape, discretization, in, {out.y.data(), out.h_last.data(), out.boundaries.data()},
                                parallel_for, target);
   selective_scan_backward<Real>(
-      p.shape, discretization, in, {p.dy.data(), p.dh_last.data(), out.boundaries.data()},
+      p.shape, discretization, in, {p.dy.data(), data_or_null(p.dh_last), out.boundaries.data()},
       {out.dx.data(), out.ddelta.data(), out.da.data(), out.db.data(), out.dc.data(), out.dd.data(), out.dh0.data()},
       parallel_for, target);
   return out;

@@ -159,9 +159,18 @@ TEST_CASE("extreme steps neither overflow nor become NaN") {
 TEST_CASE("the SIMD target is chosen by name") {
   CHECK(simd_target_named("baseline") == SimdTarget::baseline);
   CHECK(simd_target_available(simd_target_named("native")));
-  CHECK(simd_target_named("") == (simd_target_available(SimdTarget::avx2) ? SimdTarget::avx2 : SimdTarget::baseline));
-  CHECK_THROWS_WITH(simd_target_named("avx"),
-                    Catch::Contains("COLONNADE_SIMD=avx:") && Catch::Contains("avx2, baseline, native"));
+  CHECK(simd_target_named("") == simd_target_named("native"));
+  for (const SimdTarget target : {SimdTarget::avx2, SimdTarget::avx512}) {
+    const std::string word = simd_target_name(target);
+    if (simd_target_available(target)) {
+      CHECK(simd_target_named(word) == target);
+      CHECK(simd_target_named("portable") >= target);
+    } else {
+      CHECK_THROWS_WITH(simd_target_named(word), Catch::Contains("this processor has no AVX"));
+    }
+  }
+  CHECK_THROWS_WITH(simd_target_named("avx"), Catch::Contains("COLONNADE_SIMD=avx:") &&
+                                                  Catch::Contains("avx2, avx512, baseline, native, portable"));
 }
 
 TEST_CASE("a state count out of range is refused") {
