@@ -47,11 +47,12 @@ Three norm_backward(const at::Tensor& dnormal, const OptionalTensor& dsum, const
   return {dx, branch_type ? dx.to(*branch_type) : none_like(dx), dweight};
 }
 
-// On the CPU one pass over each row, where all is of one type that it computes in.
+// On the CPU one pass over each row, where all is of one type that it computes in and nothing is broadcast.
 bool alike(const at::Tensor& x, const OptionalTensor& other, const at::Tensor& weight, at::ScalarType type) {
   const bool real = type == at::kFloat || type == at::kDouble;
-  return real && weight.numel() > 0 && x.scalar_type() == type && weight.scalar_type() == type &&
-         (!other || other->scalar_type() == type);
+  const bool rows = x.dim() > 0 && weight.numel() > 0 && x.size(-1) == weight.numel();
+  return real && rows && x.scalar_type() == type && weight.scalar_type() == type &&
+         (!other || (other->scalar_type() == type && other->sizes() == x.sizes()));
 }
 
 template <typename Function>

@@ -50,6 +50,14 @@ TEST_CASE("A sum and its RMS norm in one have the gradients of both", "[fused]")
   check_alike({alone}, {normalised(x, weight)}, {x, weight});
 }
 
+TEST_CASE("A branch that is only broadcast is added as tensor ops add it, and a weight that does not fit is refused",
+          "[fused]") {
+  const Tensor x = draw({2, 3, 8}, "x"), branch = draw({3, 8}, "branch"), weight = draw({8}, "weight");
+  const auto [sum, normal] = add_rms_norm(x, branch, weight, 1e-5, at::kDouble);
+  check_alike({sum, normal}, {x + branch, normalised(x + branch, weight)}, {x, branch, weight});
+  CHECK_THROWS_AS(add_rms_norm(x, Tensor(), draw({6}, "weight"), 1e-5, at::kDouble), c10::Error);
+}
+
 TEST_CASE("On the CPU a sum and its RMS norm have the gradients of finite differences", "[fused]") {
   // More rows than one share of the weight's gradient has, and rows that are no multiple of any register.
   const std::vector<Tensor> leaves = {draw({2, 19, 11}, "x"), draw({2, 19, 11}, "branch"), draw({11}, "weight")};
