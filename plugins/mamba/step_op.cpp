@@ -15,9 +15,11 @@ at::Tensor with_dense_rows(const at::Tensor& rows) {
   return rows.stride(-1) == 1 ? rows : rows.contiguous();
 }
 
-/// The tensor itself where nobody else holds its memory, else a copy: what is kept of a state stays as it was.
+/// The tensor itself where nobody else holds its memory, else a copy: what is kept of a state stays as it was. Memory
+/// that cannot be resized is not LibTorch's, but mapped from a store, say.
 void make_own(at::Tensor& state) {
-  const bool alone = state.use_count() == 1 && state.storage().use_count() == 1 && state.is_contiguous();
+  const at::Storage& storage = state.storage();
+  const bool alone = state.use_count() == 1 && storage.use_count() == 1 && storage.resizable() && state.is_contiguous();
   if (!alone) state = state.clone(at::MemoryFormat::Contiguous);
 }
 

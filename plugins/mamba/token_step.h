@@ -4,7 +4,7 @@
 //   h = exp(delta A) h + Bbar x,  y = (C h + D x) silu(z),  delta = softplus(delta's projection), A = -exp(A_log)
 //
 // with Bbar as in selective_scan.h, and softplus linear above 20. Channels are shared among the threads; no result
-// depends on their number. Subnormal numbers are flushed to zero on x86.
+// depends on their number. Subnormal numbers are flushed to zero in the scan on x86.
 #pragma once
 
 #include "selective_scan.h"

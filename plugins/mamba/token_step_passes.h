@@ -65,7 +65,9 @@ COLONNADE_INLINE Power<Real> power_within_range(Vector<Real> z, const PowerConst
   using L = Lanes<Real>;
   z = z < L::kLowest ? broadcast<Real>(L::kLowest) : z;
   z = z > L::kHighest ? broadcast<Real>(L::kHighest) : z;
-  return power_of_two<Real, false>(z, k.one, k);
+  Power<Real> power = power_of_two<Real, false>(z, k.one, k);
+  power.value = z == z ? power.value : z;  // adding to the exponent of a NaN would make a number of it
+  return power;
 }
 
 template <typename Real>

@@ -2,7 +2,9 @@
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/from_blob.h>
 
+#include <bit>
 #include <catch2/catch.hpp>
 
 #include "colonnade/tensor/recurrent.h"
@@ -160,6 +162,36 @@ TEST_CASE("a state that is held elsewhere too stays as it was") {
   const void* memory = h.const_data_ptr();
   gated_scan_step(p.scan, Discretization::mamba, h);
   CHECK(h.const_data_ptr() == memory);
+}
+
+TEST_CASE("a state in memory that LibTorch does not own stays as it was") {
+  const Threads one(1);
+  const Problem p = random_problem(1, 24, 16, at::kFloat);
+  const Tensor bits = p.h.clone(), past_bits = p.past.clone();
+  // A value of the store is mapped like this, and may not be written to.
+  Tensor h = at::from_blob(p.h.mutable_data_ptr(), p.h.sizes(), p.h.options());
+  Tensor past = at::from_blob(p.past.mutable_data_ptr(), p.past.sizes(), p.past.options());
+  gated_scan_step(p.scan, Discretization::mamba, h);
+  conv_silu_step(p.scan.x, p.taps, p.bias, past);
+  CHECK(at::equal(p.h, bits));
+  CHECK(at::equal(p.past, past_bits));
+  CHECK_FALSE(at::equal(h, bits));
+  CHECK_FALSE(at::equal(past, past_bits));
+}
+
+TEST_CASE("a NaN stays one, also as cards write it") {
+  const Threads one(1);
+  const auto discretization = GENERATE(Discretization::mamba, Discretization::zoh);
+  const auto bits = GENERATE(0x7fc00000U, 0x7fffffffU, 0xffffffffU);
+  const float nan = std::bit_cast<float>(bits);
+  CAPTURE(bits);
+  const auto member = GENERATE(&TokenScan::x, &TokenScan::delta, &TokenScan::a_log, &TokenScan::b, &TokenScan::c,
+                               &TokenScan::d, &TokenScan::z);
+  Problem p = random_problem(1, 24, 16, at::kFloat);
+  Tensor with_nan = (p.scan.*member).contiguous();
+  with_nan.mutable_data_ptr<float>()[3] = nan;
+  p.scan.*member = with_nan;
+  CHECK(at::isnan(gated_scan_step(p.scan, discretization, p.h)).any().item<bool>());
 }
 
 TEST_CASE("whatever is attached, a token at a time gives what the whole sequence gives") {
