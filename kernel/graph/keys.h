@@ -14,7 +14,7 @@ namespace colonnade::host {
 struct NumericEnvironment {
   std::string device = "cpu";     // the study's default, resolved
   int threads = 1;                // of a worker
-  std::string simd = "portable";  // "portable" (AVX2 everywhere) or "native"
+  std::string simd = "portable";  // "portable" (AVX2's bits everywhere) or "native"
   std::string cpu_model;          // set for native only
   std::map<std::string, std::string>
       variables;  // OMP_NUM_THREADS, ATEN_CPU_CAPABILITY, MKL_CBWR, ONEDNN_MAX_CPU_ISA, ...

@@ -21,7 +21,7 @@ struct ArmRun {
   int anchor = LUA_NOREF;  // keeps the coroutine from being collected
   std::uint64_t seed = 0;
   std::vector<FieldRef> needs;  // as asked for, seeds unbound
-  bool attempt = false;  // asked by col.attempt
+  bool attempt = false;         // asked by col.attempt
   std::vector<Json> answers;
   std::string refusal;  // in place of the answers
 };
