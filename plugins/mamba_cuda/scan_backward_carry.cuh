@@ -25,6 +25,37 @@ struct CarryTile {
   float4 c[kCarryTile][kLanes];
 };
 
+/// Writes the tile's step sizes, gradients of y before the gate, and C; waits until nobody reads the last tile's.
+template <typename T>
+__device__ inline void prepare_carry(const Pass& pass, const LoadedTile<T, CarryLayout>& in, int remaining,
+                                     const float (&bias)[kWide], CarryTile& tile) {
+  const int row = CarryLayout::row();
+  float raw[kWide];
+  float delta[kWide];
+  float inner[kWide];
+  to_floats<T>(in.delta[0], raw);
+  to_floats<T>(in.dy[0], inner);
+#pragma unroll
+  for (int k = 0; k < kWide; ++k) raw[k] += bias[k];
+  step_sizes(raw, pass.scan.softplus, delta);
+  if (pass.scan.z.data != nullptr) {
+    float gate[kWide];
+    to_floats<T>(in.z[0], gate);
+#pragma unroll
+    for (int k = 0; k < kWide; ++k) inner[k] *= gate[k] * sigmoid(gate[k]);
+  }
+#pragma unroll
+  for (int k = 0; k < kWide; ++k) delta[k] = row < remaining ? delta[k] : 0.f;
+  __syncwarp();
+  float4* const to = reinterpret_cast<float4*>(&tile.step[row][CarryLayout::column() % kWarpChannels]);
+  to[0] = make_float4(delta[0], inner[0], delta[1], inner[1]);
+  to[1] = make_float4(delta[2], inner[2], delta[3], inner[3]);
+#pragma unroll
+  for (int i = 0; i < CarryLayout::kStateTurns; ++i) {
+    tile.c[CarryLayout::state_row() + i * CarryLayout::kStateRows][threadIdx.x % kLanes] = to_float4<T>(in.c[i]);
+  }
+}
+
 /// What a segment alone sends to the step before it: the sum over its steps of (the decays up to and with that step) C
 /// dy. The first segment is left out: its gradients run into the initial state's.
 template <typename T>
@@ -53,31 +84,7 @@ __global__ void __launch_bounds__(kCarryThreads, kCarryBlocksPerProcessor) carry
   source.load(remaining, next);
   bool alive = true;
   for (; remaining > 0 && alive; remaining -= kCarryTile) {
-    const int row = CarryLayout::row();
-    float raw[kWide];
-    float delta[kWide];
-    float inner[kWide];
-    to_floats<T>(next.delta[0], raw);
-    to_floats<T>(next.dy[0], inner);
-#pragma unroll
-    for (int k = 0; k < kWide; ++k) raw[k] += bias[k];
-    step_sizes(raw, scan.softplus, delta);
-    if (scan.z.data != nullptr) {
-      float gate[kWide];
-      to_floats<T>(next.z[0], gate);
-#pragma unroll
-      for (int k = 0; k < kWide; ++k) inner[k] *= gate[k] * sigmoid(gate[k]);
-    }
-#pragma unroll
-    for (int k = 0; k < kWide; ++k) delta[k] = row < remaining ? delta[k] : 0.f;
-    __syncwarp();
-    float4* const to = reinterpret_cast<float4*>(&tile.step[row][CarryLayout::column() % kWarpChannels]);
-    to[0] = make_float4(delta[0], inner[0], delta[1], inner[1]);
-    to[1] = make_float4(delta[2], inner[2], delta[3], inner[3]);
-#pragma unroll
-    for (int i = 0; i < CarryLayout::kStateTurns; ++i) {
-      tile.c[CarryLayout::state_row() + i * CarryLayout::kStateRows][threadIdx.x % kLanes] = to_float4<T>(next.c[i]);
-    }
+    prepare_carry<T>(pass, next, remaining, bias, tile);
     __syncwarp();
     source.move(kCarryTile);
     if (remaining > kCarryTile) source.load(remaining - kCarryTile, next);
