@@ -97,6 +97,31 @@ __device__ void leave(const BackwardArguments& args, const ChannelStates (&state
   }
 }
 
+template <typename T, bool kPlain>
+__device__ inline Sink<T, kPlain> sink_at(const BackwardArguments& args, int64_t batch, int64_t step, int64_t column,
+                                          int count) {
+  const Scan& scan = args.pass.scan;
+  Sink<T, kPlain> sink{
+      Cursor<T>(args.out.dx, batch, step, column), Cursor<T>(args.out.ddelta, batch, step, column),
+      Cursor<T>(args.out.dz, batch, step, column),
+      kPlain || args.sums == nullptr ? nullptr : args.sums + (batch * scan.length + step) * scan.channels + column,
+      count};
+  read_vector(scan.d, column, count, sink.skip);
+  return sink;
+}
+
+__device__ inline SavedStates saved_at(const BackwardArguments& args, const ChannelStates (&states)[kOwn],
+                                       int64_t tile) {
+  const int64_t channels = args.pass.scan.channels;
+  SavedStates saved{{}, {}, channels * kStates};
+#pragma unroll
+  for (int j = 0; j < kOwn; ++j) {
+    saved.at[j] = args.boundaries + states[j].padded(tile);
+    saved.exists[j] = states[j].channel < channels;
+  }
+  return saved;
+}
+
 /// kPlain: all is wide, and there is one pass of 16 states only.
 template <typename T, bool kZoh, bool kPlain>
 __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor) run_backward(const BackwardArguments args) {
@@ -125,24 +150,10 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor) run_backward(co
   float bias[kWide];
   read_vector(scan.bias, column, source.channels, bias);
 
-  const int64_t element_step = first_step + BackwardLayout::row();
-  Sink<T, kPlain> sink{
-      Cursor<T>(args.out.dx, batch, element_step, column), Cursor<T>(args.out.ddelta, batch, element_step, column),
-      Cursor<T>(args.out.dz, batch, element_step, column),
-      kPlain || args.sums == nullptr ? nullptr
-                                     : args.sums + (batch * scan.length + element_step) * scan.channels + column,
-      source.channels};
-  read_vector(scan.d, column, source.channels, sink.skip);
-
+  Sink<T, kPlain> sink = sink_at<T, kPlain>(args, batch, first_step + BackwardLayout::row(), column, source.channels);
   const int64_t part_stride = static_cast<int64_t>(gridDim.x) * 2 * kStates;
   float* parts = args.bc_parts + (batch * scan.length + first_step) * part_stride + blockIdx.x * 2 * kStates;
-  const int64_t saved = batch * boundary_count(scan.length) + first_step / kBoundary;
-  SavedStates saved_states{{}, {}, scan.channels * kStates};
-#pragma unroll
-  for (int j = 0; j < kOwn; ++j) {
-    saved_states.at[j] = args.boundaries + states[j].padded(saved);
-    saved_states.exists[j] = states[j].channel < scan.channels;
-  }
+  SavedStates saved_states = saved_at(args, states, batch * boundary_count(scan.length) + first_step / kBoundary);
   int remaining = static_cast<int>(end - first_step);
   for (int steps = last_tile; steps >= 0; steps -= kTile) {
     LoadedTile<T, BackwardLayout> loaded;
@@ -157,13 +168,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor) run_backward(co
       source.touch_tile();
       saved_states.touch_next();
     }
-    const bool whole = steps == last_tile;
-    run_states<kZoh>(shared, tile, place, whole, own.a, h);
-    if (whole) own.set_after(h);
-#pragma unroll 2
-    for (int group = kGroups - 1; group >= 0; --group) {
-      run_group<kZoh>(shared, tile, place, group, own);
-    }
+    run_tile<kZoh>(shared, tile, place, steps == last_tile, own, h);
     __syncwarp();
     finish<T, kZoh, kPlain>(pass, tile, remaining, sink);
     sink.move(-kTile, scan.channels);

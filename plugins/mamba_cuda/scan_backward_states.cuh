@@ -232,4 +232,14 @@ __device__ void run_group(const BackwardShared& shared, WarpTile& tile, const Pl
   own.set_after(at.h[0]);
 }
 
+/// The tile's states again, from h at its start, then the recurrence over all its groups. `whole`: see run_states.
+template <bool kZoh>
+__device__ inline void run_tile(const BackwardShared& shared, WarpTile& tile, const Place& place, bool whole,
+                                Recurrence& own, float (&h)[kOwn][kLaneStates]) {
+  run_states<kZoh>(shared, tile, place, whole, own.a, h);
+  if (whole) own.set_after(h);
+#pragma unroll 2
+  for (int group = kGroups - 1; group >= 0; --group) run_group<kZoh>(shared, tile, place, group, own);
+}
+
 }  // namespace colonnade::mamba_cuda
