@@ -105,8 +105,9 @@ SimdTarget simd_target_named(const std::string& word) {
     throw std::invalid_argument(given + ": allowed are avx2, avx512, baseline, native, portable");
   }
   if (simd_target_available(target)) return target;
-  const char* missing = target == SimdTarget::avx2 ? "AVX2 with FMA" : "AVX-512 F and DQ";
-  throw std::invalid_argument(given + ", but this processor has no " + missing + ": use baseline or native");
+  throw std::invalid_argument(given + ", but this processor has no " +
+                              (target == SimdTarget::avx2 ? "AVX2 with FMA: use baseline or native"
+                                                          : "AVX-512 F and DQ: use portable or native"));
 }
 
 SimdTarget simd_target() {
