@@ -25,6 +25,8 @@ for precision in f32 bf16; do
   run "$precision" --device cuda --precision "$precision" --workers 1
   echo "study in $precision on the card, then its replay:"
   (cd "$scratch/$precision" && "$colonnade" replay last 2>&1) | tail -n 3
+  scores=$(sed -n -E 's/^(more|recompute),//p' "$scratch/$precision/runs"/*/results.csv | sort -u | wc -l)
+  echo "with intermediate values computed again: $([ "$scores" = 1 ] && echo the same scores || echo "OTHER SCORES ($scores)")"
 done
 for device in cpu cuda; do
   run "few-$device" --device "$device" --steps 20 --workers 1

@@ -1,13 +1,15 @@
 -- A small Mamba trained on a device, as it is and with what methods attach, and scored there: run twice, the weights are the
--- same bits; run on the CPU, they are the same up to rounding.
+-- same bits; run on the CPU, they are the same up to rounding. `more` and `recompute` are the same training, its intermediate
+-- values kept or computed again: the same score.
 local col = require "colonnade"
 
 local text = col.text { path = col.setting "text.path" }
 
-local function train(model, steps, label)
+local function train(model, steps, label, recompute)
   return model:train {
     data = text.train, valid = text.valid, steps = steps, batch = 8, length = 256, learning_rate = 2e-3, warmup = 10,
     clip = 1.0, precision = col.setting "precision", evaluate_every = steps, log_every = 10, label = label,
+    recompute = recompute,
   }
 end
 
@@ -23,6 +25,8 @@ return col.study {
     lora = train(base:lora { sites = "kind:linear", rank = 4 }, few, "lora"),
     mask = train(base:mask { target_sparsity = 0.5 }, few, "mask"),
     ia3 = train(base:ia3 {}, few, "ia3"),
+    more = train(base, few, "more"),
+    recompute = train(base, few, "recompute", true),
   },
   metrics = function(model)
     return { perplexity = model:perplexity { data = text.test, max_tokens = 8192 } }
