@@ -11,15 +11,17 @@ constexpr double kClipScoreWeight = 2.5;
 
 }  // namespace
 
+// What is not below is counted, not what is at least as high: a score that is no number is never right.
 Tensor ranks(const Tensor& scores, const Tensor& targets) {
   const Tensor own = scores.gather(1, targets.reshape({-1, 1}));
-  return scores.ge(own).sum(1) - 1;
+  return scores.lt(own).logical_not().sum(1) - 1;
 }
 
 Tensor best_ranks(const Tensor& scores, const Tensor& right) {
   const double lowest = -std::numeric_limits<double>::infinity();
-  const Tensor best = scores.masked_fill(right.logical_not(), lowest).amax(1, true);
-  return at::logical_and(scores.ge(best), right.logical_not()).sum(1);
+  const Tensor counts = at::logical_and(right, scores.isnan().logical_not());
+  const Tensor best = scores.masked_fill(counts.logical_not(), lowest).amax(1, true);
+  return at::logical_and(scores.lt(best).logical_not(), right.logical_not()).sum(1);
 }
 
 Tensor clip_scores(const Tensor& cosines) {

@@ -1,5 +1,6 @@
 // What is measured on embeddings alone; a better score is a higher one, and of equal ones the worse rank holds, so that
-// a model that gives everything the same score earns nothing by it.
+// a model that gives everything the same score earns nothing by it, nor one whose scores are no numbers (embeddings of
+// length 0 have no direction).
 #pragma once
 
 #include <vector>

@@ -49,6 +49,16 @@ TEST_CASE("ranks count what is at least as high, ties against the model") {
   CHECK(ranks(at::zeros({2, 5}), at::zeros({2}, at::kLong)).equal(at::full({2}, 4, at::kLong)));
 }
 
+TEST_CASE("scores that are no numbers earn nothing") {
+  const Tensor none = at::full({2, 5}, NAN), first = at::arange(5).eq(0).expand({2, 5});
+  CHECK(ranks(none, at::zeros({2}, at::kLong)).equal(at::full({2}, 4, at::kLong)));
+  CHECK(best_ranks(none, first).equal(at::full({2}, 4, at::kLong)));
+  const Tensor some = at::tensor(std::vector<double>{NAN, 3, 2, 1}).reshape({1, 4});
+  CHECK(ranks(some, at::full({1}, 1, at::kLong)).item<std::int64_t>() == 1);
+  CHECK(best_ranks(some, at::tensor(std::vector<int>{1, 1, 0, 0}).reshape({1, 4}).eq(1)).item<std::int64_t>() == 0);
+  CHECK(best_ranks(some, at::tensor(std::vector<int>{0, 1, 0, 0}).reshape({1, 4}).eq(1)).item<std::int64_t>() == 1);
+}
+
 TEST_CASE("a mean comes with its standard error and its values") {
   const Scalar scalar = mean_of({1, 2, 6}, "%", Better::higher);
   CHECK(scalar.value == Approx(3));
