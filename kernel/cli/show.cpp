@@ -16,6 +16,7 @@ namespace {
 constexpr std::size_t most_param_text = 100;
 constexpr std::size_t most_scalar_text = 60;
 constexpr std::size_t most_messages = 10;
+constexpr const char* record_type = "record";
 
 struct ShowOptions : CommonOptions {
   std::string run, node;
@@ -49,7 +50,10 @@ Json node_json(const NodeRecord& node, const Store& store) {
   const Trace* trace = store.find_even_without_blobs(node.key);
   for (const auto& [name, content] : node.contents) {
     fields[name] = {{"content", content.hex()}};
-    if (trace && trace->manifest.fields.count(name)) fields[name]["type"] = trace->manifest.fields.at(name).type;
+    if (!trace || !trace->manifest.fields.count(name)) continue;
+    const FieldManifest& field = trace->manifest.fields.at(name);
+    fields[name]["type"] = field.type;
+    if (field.type == record_type) fields[name]["record"] = field.document;
   }
   return {{"node", node.structure.hex()}, {"op", node.op},           {"label", node.label},     {"where", node.where},
           {"params", node.params},        {"inputs", inputs},        {"state", state_of(node)}, {"key", node.key.hex()},
@@ -80,6 +84,13 @@ void show_node(const RunRecord& run, const NodeRecord& node, Store& store) {
     fields.add({name, content.short_hex(), known ? field_text(trace->manifest.fields.at(name)) : "not in the store"});
   }
   if (!fields.empty()) say("\n{}", fields.text());
+  for (const auto& [name, content] : node.contents) {
+    if (!trace || !trace->manifest.fields.count(name)) continue;
+    const FieldManifest& field = trace->manifest.fields.at(name);
+    if (field.type != record_type) continue;
+    say("\n{}\n", name);
+    print_json(field.document);
+  }
   if (trace && !store.has_blobs(trace->manifest)) say("its bytes are not kept: they are made again when needed\n");
   // A worker's log is of all its nodes: worth a look only where something went wrong.
 }

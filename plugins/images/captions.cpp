@@ -10,6 +10,7 @@
 #include "collect.h"
 #include "colonnade/colonnade.h"
 #include "colonnade/error.h"
+#include "colonnade/text.h"
 #include "sets.h"
 
 namespace colonnade::images {
@@ -17,6 +18,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr std::size_t kMostNamed = 60;  // of an entry that has no name, in bytes
 constexpr const char* kOutside = "lies outside the folder of the pictures";
 
 /// Only what lies in the folder of the pictures stands in the result's key.
@@ -44,7 +46,7 @@ void read_coco_split(const std::string& path, const fs::path& folder, const Prep
     const bool good = each.is_object() && each.value("image_id", Json()).is_number_integer() &&
                       each.value("caption", Json()).is_string();
     if (!good) {
-      skips.add(each.dump().substr(0, 60), "an annotation without image_id and caption");
+      skips.add(shortened(each.dump(), kMostNamed), "an annotation without image_id and caption");
       continue;
     }
     captions[each["image_id"].get<std::int64_t>()].push_back(each["caption"].get<std::string>());
@@ -53,7 +55,7 @@ void read_coco_split(const std::string& path, const fs::path& folder, const Prep
     const bool good =
         each.is_object() && each.value("id", Json()).is_number_integer() && each.value("file_name", Json()).is_string();
     if (!good) {
-      skips.add(each.dump().substr(0, 60), "an image without id and file_name");
+      skips.add(shortened(each.dump(), kMostNamed), "an image without id and file_name");
       continue;
     }
     const auto found = captions.find(each["id"].get<std::int64_t>());
@@ -212,7 +214,7 @@ void read_questions_split(const fs::path& folder, std::int64_t limit, const Prep
     const bool good = each.is_array() && each.size() == 3 && each[0].is_string() && each[1].is_string() &&
                       each[2].is_number_integer();
     if (!good) {
-      splits.skips.add(each.dump().substr(0, 60), "not a question, an answer and the number of a picture");
+      splits.skips.add(shortened(each.dump(), kMostNamed), "not a question, an answer and the number of a picture");
       continue;
     }
     const auto answer = std::find(splits.answers.begin(), splits.answers.end(), each[1].get<std::string>());
