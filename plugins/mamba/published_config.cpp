@@ -30,6 +30,10 @@ class ConfigReader {
     if (!value.is_number_integer() || value < 1) refuse(path_, entry(key) + ", expected a whole number of at least 1");
     out.sizes.push_back({name, prefix_ + key, value.get<std::int64_t>()});
   }
+  /// "auto" leaves the size to what the others say.
+  void size_or_auto(const std::string& key, const std::string& name, PublishedConfig& out) const {
+    if (has(key) && document_.at(key) != "auto") size(key, name, out);
+  }
   void flag(const std::string& key, const std::string& name, PublishedConfig& out) const {
     if (!has(key)) return;
     const Json& value = document_.at(key);
@@ -67,7 +71,7 @@ PublishedConfig read_hub(const std::string& path, const Json& document) {
   reader.size("state_size", "d_state", out);
   reader.size("expand", "expand", out);
   reader.size("conv_kernel", "conv_width", out);
-  reader.size("time_step_rank", "dt_rank", out);
+  reader.size_or_auto("time_step_rank", "dt_rank", out);
   reader.size("vocab_size", "vocabulary", out);
   reader.flag("use_bias", "use_bias", out);
   reader.flag("use_conv_bias", "conv_bias", out);
@@ -75,9 +79,10 @@ PublishedConfig read_hub(const std::string& path, const Json& document) {
   return out;
 }
 
-/// The authors pad the vocabulary to a multiple when they make the embedding.
+/// The authors pad the vocabulary to a multiple when they make the embedding: of 8, where nothing is said.
 void pad_vocabulary(const Json& document, PublishedConfig& out) {
-  const Json multiple = document.value("pad_vocab_size_multiple", Json(1));
+  constexpr int kUsualMultiple = 8;
+  const Json multiple = document.value("pad_vocab_size_multiple", Json(kUsualMultiple));
   constexpr std::int64_t kMost = std::int64_t{1} << 31;  // more than any vocabulary
   if (!multiple.is_number_integer() || multiple < 1 || multiple > kMost) return;
   for (PublishedEntry& entry : out.sizes) {
@@ -99,14 +104,14 @@ PublishedConfig read_original(const std::string& path, const Json& document) {
   reader.size("n_layer", "layers", out);
   reader.size("vocab_size", "vocabulary", out);
   pad_vocabulary(document, out);
-  const Json inner = document.value("ssm_cfg", Json::object());
+  const Json inner = reader.has("ssm_cfg") ? document.at("ssm_cfg") : Json::object();
   if (!inner.is_object()) refuse(path, "'ssm_cfg' is " + inner.dump() + ", expected an object");
   const ConfigReader scan(path, inner, "ssm_cfg.");
   scan.require("layer", "Mamba1");
   scan.size("d_state", "d_state", out);
   scan.size("d_conv", "conv_width", out);
   scan.size("expand", "expand", out);
-  if (scan.has("dt_rank") && inner.at("dt_rank") != "auto") scan.size("dt_rank", "dt_rank", out);
+  scan.size_or_auto("dt_rank", "dt_rank", out);
   scan.flag("bias", "use_bias", out);
   scan.flag("conv_bias", "conv_bias", out);
   return out;
@@ -120,7 +125,9 @@ PublishedConfig read_published_config(const std::string& path) {
   const std::string text{std::istreambuf_iterator<char>(stream), {}};
   const Json document = parse_json(text, path);
   if (!document.is_object()) refuse(path, "is not a JSON object");
-  if (document.contains("n_layer") && document.contains("d_model")) return read_original(path, document);
+  // What was converted for the hub keeps the authors' entries beside its own.
+  const bool hub = document.contains("hidden_size") || document.contains("model_type");
+  if (!hub && document.contains("n_layer") && document.contains("d_model")) return read_original(path, document);
   return read_hub(path, document);
 }
 

@@ -166,6 +166,9 @@ TEST_CASE("config.json and parameters must agree with the tensors") {
   CHECK_THAT(message({{"model_type", "mamba2"}}), Contains("mamba2"));
   CHECK_THAT(message({{"d_model", 24}, {"n_layer", 3}}), Contains("layers = 2") && Contains("'n_layer'"));
   CHECK_THAT(message({{"d_model", 24}, {"n_layer", 2}, {"ssm_cfg", {{"layer", "Mamba2"}}}}), Contains("Mamba2"));
+  // What was converted for the hub keeps the authors' entries beside its own.
+  CHECK_THAT(message({{"d_model", 24}, {"n_layer", 2}, {"hidden_size", 24}, {"state_size", 16}}),
+             Contains("'state_size'"));
   CHECK_THAT(message(Json::array()), Contains("not a JSON object"));
   const Json huge = {{"d_model", 24}, {"n_layer", 2}, {"vocab_size", INT64_MAX}, {"pad_vocab_size_multiple", 8}};
   CHECK_THAT(message(huge), Contains("says 9223372036854775807"));
@@ -177,6 +180,21 @@ TEST_CASE("config.json and parameters must agree with the tensors") {
   CHECK_THAT(message_of(request), Contains("layers = 2") && Contains("the parameter 'layers'"));
   request.expected = {{"layers", 2}, {"d_model", 24}, {"norm_epsilon", 0.25}};
   CHECK(configuration_from(load_model(request).configuration()).norm_epsilon == 0.25);
+}
+
+TEST_CASE("what a config.json leaves open is taken as its authors take it") {
+  const Folder folder;
+  folder.write("model.safetensors", read_file(fixture("published") + "/model.safetensors"));
+  const auto epsilon = [&](const Json& config) {
+    folder.write("config.json", config.dump());
+    return configuration_from(load_model(request_for(folder.path())).configuration()).norm_epsilon;
+  };
+  const Json original = {{"d_model", 24}, {"n_layer", 2}, {"ssm_cfg", nullptr}, {"vocab_size", 61}};
+  CHECK(epsilon(original) == 1e-5);
+  CHECK(epsilon({{"hidden_size", 24}, {"time_step_rank", "auto"}, {"layer_norm_epsilon", 1e-4}}) == 1e-4);
+  Json both = original;
+  both.update({{"hidden_size", 24}, {"vocab_size", nullptr}, {"layer_norm_epsilon", 1e-3}});
+  CHECK(epsilon(both) == 1e-3);
 }
 
 TEST_CASE("the epsilon of config.json holds, and half precision is widened") {
