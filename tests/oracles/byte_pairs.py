@@ -52,6 +52,10 @@ def hostile(generator):
             else:
                 line += generator.choice("abcXYZ 019'!,. \t\n   ")
         lines.append(line)
+    # What Unicode came to know after the version that the reference's composition has.
+    marks = "\u07fd\u0898\u0c3c\u0eba\u1715\u1abf\u1ac9\u1df6\u1dfa\ua82c\U00010d24\U00010efd\U00010f49\U00011070\U00011f42\U0001e08f\U0001e4ec"
+    lines += ["e\u0345" + mark + "\u0301 e" + mark + "\u0301\u0323" for mark in marks]
+    lines.append("\U00011935\U00011930 \U00011938 \U00011935\U00011930\U0001193e\u0345\U00011930")
     return lines
 
 

@@ -1,4 +1,4 @@
-"""Writes sdk/base/src/unicode_ranges.h, what the reference tokenizers take for letters, numbers and white space, and
+"""Writes sdk/base/src/unicode_ranges.h, what the reference tokenizers take for letters, numbers, white space and marks, and
 plugins/clip/later_lower.h, what their lower case does beyond utf8proc's. Run by hand with `pip install tokenizers==0.23.3`; its output is committed.
 
     python -P tests/oracles/unicode.py
@@ -23,12 +23,21 @@ def code_points():
     return (c for c in range(0x110000) if not 0xD800 <= c < 0xE000)
 
 
-def ranges(pattern):
+def of_kind(pattern):
     split = pre_tokenizers.Split(Regex(pattern), behavior="removed")
+    return (code for code in code_points() if not split.pre_tokenize_str(chr(code)))
+
+
+def marks():
+    """What normalization moves in front of U+0345, whose combining class is the highest, and that itself."""
+    compose = normalizers.NFC()
+    last = "\u0345"
+    return (c for c in code_points() if chr(c) == last or not compose.normalize_str(last + chr(c)).startswith(last))
+
+
+def ranges(codes):
     found = []
-    for code in code_points():
-        if split.pre_tokenize_str(chr(code)):
-            continue
+    for code in codes:
         if found and found[-1][1] == code - 1:
             found[-1][1] = code
         else:
@@ -57,8 +66,9 @@ def opening(what, namespace, includes):
 def main():
     text = opening("what the reference tokenizers take characters for", "colonnade", ["#include <cstdint>", ""])
     text += ["struct CodeRange {", "  char32_t first, last;", "};", "", "// clang-format off"]
-    for name, pattern in KINDS.items():
-        items = [f"{{0x{a:X}, 0x{b:X}}}" for a, b in ranges(pattern)]
+    kinds = {name: of_kind(pattern) for name, pattern in KINDS.items()} | {"kMarks": marks()}
+    for name, codes in kinds.items():
+        items = [f"{{0x{a:X}, 0x{b:X}}}" for a, b in ranges(codes)]
         text += [f"inline constexpr CodeRange {name}[] = {{", wrapped(items), "};", ""]
     write(RANGES, text[:-1] + ["// clang-format on", "", "}  // namespace colonnade"])
 

@@ -62,6 +62,26 @@ TEST_CASE("GPT-NeoX's published vocabulary gives the reference's ids") {
   }
 }
 
+TEST_CASE("what is no UTF-8 becomes as many U+FFFD as Python's decoder puts") {
+  using namespace std::string_literals;
+  const std::string mark = "\xEF\xBF\xBD";
+  const auto marks = [&](int count) {
+    std::string text;
+    for (int i = 0; i < count; ++i) text += mark;
+    return text;
+  };
+  CHECK(well_formed("\xCF\xEC\xB2]") == marks(2) + "]");
+  CHECK(well_formed("\xF0\x9F\x98") == marks(1));
+  CHECK(well_formed("\xF0\x8F\x80") == marks(3));
+  CHECK(well_formed("\xED\xA0\x80") == marks(3));
+  CHECK(well_formed("\xE0\x9F\x80") == marks(3));
+  CHECK(well_formed("\xF4\x90\x80\x80") == marks(4));
+  CHECK(well_formed("\xF1\x80\x80z") == marks(1) + "z");
+  CHECK(well_formed("\xF1\x80\xC3\xA9") == marks(1) + "\xC3\xA9");
+  CHECK(well_formed("\xC0\xAF\xFF\x80") == marks(4));
+  CHECK(well_formed("\xE4\xB8\0"s) == marks(1) + "\0"s);
+}
+
 TEST_CASE("a tokenizer survives as a value, and bytes are a tokenizer too") {
   const Tokenizer tokenizer(read_file(fixture("tokenizer.json")), "tokenizer.json");
   const Tokenizer again = tokenizer_from(to_field(tokenizer));
