@@ -3,11 +3,19 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
+#if defined(__x86_64__)
+#include <xxh_x86dispatch.h>  // the widest instructions that the processor has
+#else
+#include <xxhash.h>
+#endif
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
+#include <new>
 #include <type_traits>
 
 #include "colonnade/error.h"
@@ -18,7 +26,7 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "blob files are mapped as they are: little endian");
 
-constexpr std::string_view magic = "CLNBLOB1";
+constexpr std::string_view magic = "CLNBLOB2";
 constexpr std::size_t alignment = 64;
 constexpr std::size_t bits_per_byte = 8;
 // Below this, packing saves no page worth the unpacking.
@@ -32,21 +40,34 @@ struct FixedHeader {
   std::uint16_t rank;
   std::uint64_t bytes;
   std::uint64_t stored;
+  std::uint64_t checksum;
 };
-static_assert(sizeof(FixedHeader) == 32 && std::is_trivially_copyable_v<FixedHeader>);
+static_assert(sizeof(FixedHeader) == 40 && std::is_trivially_copyable_v<FixedHeader>);
 
 std::string make_header(DType dtype, const std::vector<std::int64_t>& shape, std::uint64_t bytes, Packing packing,
-                        std::uint64_t stored) {
+                        std::uint64_t stored, std::uint64_t checksum) {
   const std::size_t extents = shape.size() * sizeof(std::int64_t);
   const std::size_t size = (sizeof(FixedHeader) + extents + alignment - 1) / alignment * alignment;
-  FixedHeader fixed{{},      static_cast<std::uint32_t>(size),         static_cast<std::uint8_t>(dtype),
-                    packing, static_cast<std::uint16_t>(shape.size()), bytes,
-                    stored};
+  FixedHeader fixed{{},
+                    static_cast<std::uint32_t>(size),
+                    static_cast<std::uint8_t>(dtype),
+                    packing,
+                    static_cast<std::uint16_t>(shape.size()),
+                    bytes,
+                    stored,
+                    checksum};
   std::memcpy(fixed.magic, magic.data(), sizeof(fixed.magic));
   std::string header(size, '\0');
   std::memcpy(header.data(), &fixed, sizeof(fixed));
   if (extents > 0) std::memcpy(header.data() + sizeof(fixed), shape.data(), extents);
   return header;
+}
+
+std::uint64_t checksum_of(const Hash& hash, std::uint64_t content) {
+  std::array<std::uint8_t, sizeof(hash.bytes) + sizeof(content)> both;
+  std::memcpy(both.data(), hash.bytes.data(), sizeof(hash.bytes));
+  std::memcpy(both.data() + sizeof(hash.bytes), &content, sizeof(content));
+  return XXH3_64bits(both.data(), both.size());
 }
 
 // The elements that are not all zero bits, or more than `limit` of them.
@@ -138,6 +159,9 @@ struct OpenedBlob {
   std::shared_ptr<const Mapping> file;
   std::size_t header_size = 0;
   Packing packing = Packing::plain;
+  std::uint64_t checksum = 0;
+
+  std::string_view content() const { return file->bytes().substr(header_size); }
 };
 
 OpenedBlob open_blob_file(const std::filesystem::path& file, const BlobRef& expected,
@@ -160,10 +184,11 @@ OpenedBlob open_blob_file(const std::filesystem::path& file, const BlobRef& expe
   FixedHeader fixed;
   std::memcpy(&fixed, opened.file->data(), sizeof(fixed));
   opened.packing = fixed.packing;
-  const std::string plain = make_header(expected.dtype, expected.shape, expected.bytes, Packing::plain, expected.bytes);
-  opened.header_size = plain.size();
+  opened.checksum = fixed.checksum;
+  opened.header_size = plain_blob_header(expected.dtype, expected.shape).size();
   const std::uint64_t stored = file_size - std::min(file_size, opened.header_size);
-  const std::string header = make_header(expected.dtype, expected.shape, expected.bytes, opened.packing, stored);
+  const std::string header =
+      make_header(expected.dtype, expected.shape, expected.bytes, opened.packing, stored, opened.checksum);
   const bool known = opened.packing == Packing::plain ? stored == expected.bytes : opened.packing == Packing::nonzero;
   if (!known || opened.file->bytes().substr(0, header.size()) != header) {
     damage = fmt::format("{} is damaged: its header or its size is not that of a {} tensor of {} bytes", file.string(),
@@ -175,33 +200,60 @@ OpenedBlob open_blob_file(const std::filesystem::path& file, const BlobRef& expe
 
 }  // namespace
 
-std::string plain_blob_header(DType dtype, const std::vector<std::int64_t>& shape) {
-  const std::size_t bytes = Blob::share(dtype, shape, nullptr, nullptr).size();
-  return make_header(dtype, shape, bytes, Packing::plain, bytes);
+BlobChecksum::BlobChecksum() : state_(XXH3_createState()) {
+  if (!state_) throw std::bad_alloc();
+  XXH3_64bits_reset(static_cast<XXH3_state_t*>(state_.get()));
 }
 
-TemporaryFile write_blob_file(const std::filesystem::path& temporary_folder, const Blob& blob) {
+void BlobChecksum::Free::operator()(void* state) const {
+  XXH3_freeState(static_cast<XXH3_state_t*>(state));
+}
+
+void BlobChecksum::update(const void* bytes, std::size_t size) {
+  XXH3_64bits_update(static_cast<XXH3_state_t*>(state_.get()), bytes, size);
+}
+
+std::uint64_t BlobChecksum::finish() const {
+  return XXH3_64bits_digest(static_cast<const XXH3_state_t*>(state_.get()));
+}
+
+std::string plain_blob_header(DType dtype, const std::vector<std::int64_t>& shape) {
+  const std::size_t bytes = Blob::share(dtype, shape, nullptr, nullptr).size();
+  return make_header(dtype, shape, bytes, Packing::plain, bytes, 0);
+}
+
+void seal_blob_file(TemporaryFile& file, const Hash& hash, const BlobChecksum& content) {
+  const std::uint64_t checksum = checksum_of(hash, content.finish());
+  file.write_at(offsetof(FixedHeader, checksum), &checksum, sizeof(checksum));
+}
+
+TemporaryFile write_blob_file(const std::filesystem::path& temporary_folder, const Hash& hash, const Blob& blob) {
   const std::optional<std::string> packed = pack_nonzero(blob);
   const std::string_view bytes =
       packed ? std::string_view(*packed) : std::string_view(reinterpret_cast<const char*>(blob.data()), blob.size());
   TemporaryFile file(temporary_folder);
-  file.write(
-      make_header(blob.dtype(), blob.shape(), blob.size(), packed ? Packing::nonzero : Packing::plain, bytes.size()));
+  file.write(make_header(blob.dtype(), blob.shape(), blob.size(), packed ? Packing::nonzero : Packing::plain,
+                         bytes.size(), checksum_of(hash, XXH3_64bits(bytes.data(), bytes.size()))));
   file.write(bytes);
   return file;
 }
 
-MappedBlob map_blob_file(const std::filesystem::path& file, const BlobRef& expected, bool skip_hash,
+MappedBlob map_blob_file(const std::filesystem::path& file, const BlobRef& expected, BlobCheck check,
                          const std::shared_ptr<MappedRanges>& ranges, std::string& damage) {
   const OpenedBlob opened = open_blob_file(file, expected, ranges, damage);
   if (!opened.file) return {};
+  const std::string_view content = opened.content();
+  if (check != BlobCheck::header &&
+      checksum_of(expected.hash, XXH3_64bits(content.data(), content.size())) != opened.checksum) {
+    damage = fmt::format("{} is damaged: its content is not what it is named after", file.string());
+    return {};
+  }
   MappedBlob result{opened.file, opened.file->data() + opened.header_size};
   if (opened.packing == Packing::nonzero) {
     bool whole = expected.bytes > 0;
     if (whole) {
-      result.owner = Mapping::of_memory(expected.bytes, ranges, [&](char* out) {
-        whole = unpack_nonzero(opened.file->bytes().substr(opened.header_size), expected, out);
-      });
+      result.owner = Mapping::of_memory(expected.bytes, ranges,
+                                        [&](char* out) { whole = unpack_nonzero(content, expected, out); });
       result.bytes = result.owner->data();
     }
     if (!whole) {
@@ -209,7 +261,7 @@ MappedBlob map_blob_file(const std::filesystem::path& file, const BlobRef& expec
       return {};
     }
   }
-  if (!skip_hash &&
+  if (check == BlobCheck::content_hash &&
       Blob::share(expected.dtype, expected.shape, result.bytes, result.owner).content_hash() != expected.hash) {
     damage = fmt::format("{} is damaged: its content is not what it is named after", file.string());
     return {};

@@ -87,8 +87,8 @@ void BlobStore::put(const std::map<Hash, Blob>& blobs, Durability durability) {
   };
   for (const auto& [hash, blob] : blobs) {
     if (is_there(hash, blob, durability)) continue;
-    std::optional<TemporaryFile> there = written_.take(blob);
-    written.push_back({hash, there ? std::move(*there) : write_blob_file(temporary_folder_, blob)});
+    std::optional<TemporaryFile> there = written_.take(hash, blob);
+    written.push_back({hash, there ? std::move(*there) : write_blob_file(temporary_folder_, hash, blob)});
     if (written.size() == blobs_written_together) publish();
   }
   publish();
@@ -119,20 +119,14 @@ Blob BlobStore::hand_out(const BlobRef& blob, std::shared_ptr<const Mapping> own
   return result;
 }
 
-Blob BlobStore::get_unread(const BlobRef& blob) {
-  std::string damage;
-  MappedBlob mapped = map_blob_file(file_of(blob.hash), blob, true, ranges_, damage);
-  if (!mapped.owner) throw DamagedBlob(blob.hash, damage + quarantine(blob.hash));
-  return Blob::share(blob.dtype, blob.shape, mapped.bytes, std::move(mapped.owner));
-}
-
 Blob BlobStore::get(const BlobRef& blob) {
   const std::filesystem::path file = file_of(blob.hash);
   Mapped& known = mapped_[blob.hash];
   if (std::shared_ptr<const Mapping> owner = known.owner.lock()) return hand_out(blob, std::move(owner), known.bytes);
   const std::optional<FileIdentity> identity = file_identity(file);
   std::string damage;
-  MappedBlob mapped = map_blob_file(file, blob, identity && *identity == known.verified, ranges_, damage);
+  const bool verified = identity && *identity == known.verified;
+  MappedBlob mapped = map_blob_file(file, blob, verified ? BlobCheck::header : BlobCheck::checksum, ranges_, damage);
   if (!mapped.owner) {
     const std::string moved = quarantine(blob.hash);
     throw DamagedBlob(blob.hash, damage + moved);
@@ -190,7 +184,7 @@ std::vector<Hash> BlobStore::verify() {
   for_each_file([&](const File& file) {
     const std::optional<BlobRef> header = read_blob_header(file.path);
     std::string damage;
-    if (header && map_blob_file(file.path, *header, false, ranges_, damage).owner) return;
+    if (header && map_blob_file(file.path, *header, BlobCheck::content_hash, ranges_, damage).owner) return;
     damaged.push_back(file.hash);
   });
   for (const Hash& hash : damaged) quarantine(hash);

@@ -16,8 +16,8 @@
 
 namespace colonnade::host {
 
-// The blobs/ folder of a store: tensors under their content hashes, mapped read-only, verified when this process first
-// maps them.
+// The blobs/ folder of a store: tensors under their content hashes, mapped read-only, verified by their checksums when
+// this process first maps them.
 class BlobStore {
  public:
   explicit BlobStore(const std::filesystem::path& store);
@@ -30,8 +30,6 @@ class BlobStore {
   }
   // Throws DamagedBlob if it is missing or damaged.
   Blob get(const BlobRef& blob);
-  // The same without reading it: its content may be another.
-  Blob get_unread(const BlobRef& blob);
   // The same for bytes that lie in a trace.
   Blob get_inline(const BlobRef& blob, const std::string& bytes);
   bool has(const Hash& hash) const;
@@ -48,7 +46,7 @@ class BlobStore {
     double age_seconds = 0;
   };
   void for_each_file(const std::function<void(const File&)>& visit) const;
-  std::vector<Hash> verify();
+  std::vector<Hash> verify();  // by their content hashes
 
   const std::shared_ptr<MappedRanges>& ranges() const { return ranges_; }
 

@@ -61,6 +61,7 @@ class TemporaryFile {
   ~TemporaryFile();
   void write(const void* bytes, std::size_t size) { write_all(descriptor_.number(), bytes, size, path_); }
   void write(std::string_view bytes) { write(bytes.data(), bytes.size()); }
+  void write_at(std::uint64_t offset, const void* bytes, std::size_t size);  // over what was written
   void start_writing_back();  // towards the disk, without waiting
   void sync() { sync_file(descriptor_.number(), path_); }
   void publish(const std::filesystem::path& target);                   // renames; the caller fsyncs the folder

@@ -9,8 +9,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <ctime>
-#include <functional>
-#include <future>
 #include <set>
 
 #include "colonnade/error.h"
@@ -87,42 +85,6 @@ void exchange(const fs::path& temporary, const fs::path& folder) {
   rename_file(aside, temporary);
 }
 
-// Writes all files and then asks `sound` whether they are to stand. False if they are not: then nothing is left.
-bool write_folder(const fs::path& folder, const std::map<std::string, Blob>& files, bool replace,
-                  const std::function<bool()>& sound) {
-  refuse_occupied(folder, replace);
-  const fs::path target = without_links(folder);
-  const fs::path parent = target.parent_path();
-  make_folder(parent);
-  const std::string opening = fmt::format(".{}.", target.filename().string());
-  remove_abandoned(parent, opening);
-  const fs::path temporary = parent / fmt::format("{}{}{}", opening, unique_name(), temporary_ending);
-  make_folder(temporary);
-  const FileDescriptor lock = locked_folder(temporary);
-  std::error_code error;
-  // What replaces another is on the disk before that goes.
-  const bool replaces = fs::exists(target, error) && !fs::is_empty(target, error);
-  try {
-    write_files(temporary, files, replaces);
-    if (!sound()) {
-      fs::remove_all(temporary, error);
-      return false;
-    }
-    if (fs::exists(target, error) && !fs::is_empty(target, error)) {
-      refuse_occupied(folder, replace);  // somebody may have written there meanwhile
-      exchange(temporary, target);
-    } else {
-      rename_file(temporary, target);
-    }
-  } catch (...) {
-    fs::remove_all(temporary, error);
-    throw;
-  }
-  if (replaces) sync_folder(parent);
-  fs::remove_all(temporary, error);
-  return true;
-}
-
 }  // namespace
 
 void refuse_occupied(const fs::path& folder, bool replace) {
@@ -143,12 +105,32 @@ void refuse_occupied(const fs::path& folder, bool replace) {
 }
 
 void write_folder_atomically(const fs::path& folder, const std::map<std::string, Blob>& files, bool replace) {
-  write_folder(folder, files, replace, [] { return true; });
-}
-
-bool write_unread_folder(const fs::path& folder, const Field& files, const Hash& content, bool replace) {
-  std::future<Hash> hash = std::async(std::launch::async, [&] { return files.content_hash(); });
-  return write_folder(folder, files.tensors, replace, [&] { return hash.get() == content; });
+  refuse_occupied(folder, replace);
+  const fs::path target = without_links(folder);
+  const fs::path parent = target.parent_path();
+  make_folder(parent);
+  const std::string opening = fmt::format(".{}.", target.filename().string());
+  remove_abandoned(parent, opening);
+  const fs::path temporary = parent / fmt::format("{}{}{}", opening, unique_name(), temporary_ending);
+  make_folder(temporary);
+  const FileDescriptor lock = locked_folder(temporary);
+  std::error_code error;
+  // What replaces another is on the disk before that goes.
+  const bool replaces = fs::exists(target, error) && !fs::is_empty(target, error);
+  try {
+    write_files(temporary, files, replaces);
+    if (fs::exists(target, error) && !fs::is_empty(target, error)) {
+      refuse_occupied(folder, replace);  // somebody may have written there meanwhile
+      exchange(temporary, target);
+    } else {
+      rename_file(temporary, target);
+    }
+  } catch (...) {
+    fs::remove_all(temporary, error);
+    throw;
+  }
+  if (replaces) sync_folder(parent);
+  fs::remove_all(temporary, error);
 }
 
 }  // namespace colonnade::host

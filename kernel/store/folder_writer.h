@@ -16,10 +16,6 @@ namespace colonnade::host {
 void write_folder_atomically(const std::filesystem::path& folder, const std::map<std::string, Blob>& files,
                              bool replace);
 
-// The same of a field whose blobs have not been read yet (Store::get_unread), each hashed while it is written. False if
-// what they hold is not `content`: then nothing was written.
-bool write_unread_folder(const std::filesystem::path& folder, const Field& files, const Hash& content, bool replace);
-
 // The same refusals without writing anything, for whoever has long to compute first.
 void refuse_occupied(const std::filesystem::path& folder, bool replace);
 

@@ -20,7 +20,7 @@ namespace colonnade::host {
 namespace {
 
 constexpr std::uint64_t inline_limit = 4096;  // of a whole value, documents and tensors
-constexpr std::string_view format_text = "colonnade-store 1\n";
+constexpr std::string_view format_text = "colonnade-store 2\n";
 // A checkpoint whose op never finished may belong to a run that will go on; after this long it is given up.
 constexpr double unfinished_checkpoint_seconds = 30.0 * 24 * 3600;
 
@@ -96,7 +96,6 @@ class FileStore final : public Store {
     return blobs_.sink(dtype, shape);
   }
   Field get(const FieldManifest& field, const Manifest& whole) override;
-  Field get_unread(const FieldManifest& field, const Manifest& whole) override;
   bool has_blobs(const Manifest& manifest) const override;
   bool is_mapped(const void* address) const override {
     return blobs_.ranges()->contains(reinterpret_cast<std::uintptr_t>(address));
@@ -218,16 +217,6 @@ Field FileStore::get(const FieldManifest& field, const Manifest& whole) {
                     fmt::format("the field {} of type {} in its trace is damaged: its content is not what it "
                                 "is named after",
                                 field.content.short_hex(), field.type));
-}
-
-Field FileStore::get_unread(const FieldManifest& field, const Manifest& whole) {
-  if (field.document_blob) return get(field, whole);
-  Field result{field.type, field.document, {}, field.carries};
-  for (const auto& [name, blob] : field.tensors) {
-    const bool apart = !whole.inline_blobs.contains(blob.hash);
-    result.tensors[name] = apart ? blobs_.get_unread(blob) : get_blob(blob, whole);
-  }
-  return result;
 }
 
 bool FileStore::has_blobs(const Manifest& manifest) const {

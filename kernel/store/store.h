@@ -73,7 +73,7 @@ struct Nondeterminism {
 // What a value must outlast from the moment it was put.
 enum class Durability {
   power_cut,  // it is on the disk
-  kill,       // the system has it: a power cut may tear it, which its hash tells; then it is computed again
+  kill,       // the system has it: a power cut may tear it, which its checksum tells; then it is computed again
 };
 
 // Values and traces of a project, in `folder` (.colonnade/store):
@@ -102,9 +102,6 @@ class Store {
   // Maps the field read-only, verifying each blob on its first use in this process. Throws DamagedBlob.
   virtual Field get(const FieldManifest& field, const Manifest& whole) = 0;
   Value get(const Manifest& manifest);
-  // The same without reading what lies in blobs of their own: for who reads each byte once and checks it then, and
-  // calls `get` where one is wrong. The content hash of such a blob is computed when it is asked for.
-  virtual Field get_unread(const FieldManifest& field, const Manifest& whole) = 0;
   virtual bool has_blobs(const Manifest& manifest) const = 0;  // looks for the files, does not read them
   // True if `address` lies in a mapping handed out by this store (used by the worker's fault handler).
   virtual bool is_mapped(const void* address) const = 0;

@@ -12,6 +12,7 @@ namespace colonnade::host {
 // mapping of it, alive. Goes away unpublished with the blob.
 struct WrittenBlob {
   TemporaryFile file;
+  BlobChecksum checksum;
   std::shared_ptr<const Mapping> mapping;
 };
 
@@ -21,8 +22,8 @@ class WrittenBlobs {
   // Writes plain, whatever the bytes are.
   std::unique_ptr<BlobSink> sink(const std::filesystem::path& temporary_folder, DType dtype,
                                  const std::vector<std::int64_t>& shape, std::shared_ptr<MappedRanges> ranges);
-  // The file of a blob that a sink gave, once; nothing of any other.
-  std::optional<TemporaryFile> take(const Blob& blob);
+  // The file of a blob that a sink gave, once, sealed; nothing of any other.
+  std::optional<TemporaryFile> take(const Hash& hash, const Blob& blob);
 
  private:
   friend class FileSink;

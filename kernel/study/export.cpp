@@ -224,17 +224,16 @@ ExportOutcome outcome_of(const Target& target, const Files& files) {
   return outcome;
 }
 
-// Files that lie in the store as they are to be written are read once, and checked on the way; nothing where they are
-// not, or are damaged: then they are made again.
+// Files that lie in the store as they are to be written; nothing where they do not, or are damaged: then they are made
+// again.
 std::optional<ExportOutcome> export_recorded(Store& store, const Trace& trace, const Target& target,
                                              const FieldRef& wanted, const ExportRequest& request) {
   const FieldManifest& recorded = trace.manifest.fields.at(target.field);
   const bool as_is = wanted.node->structure == target.node->structure && recorded.type == files_type;
   if (!as_is || !store.has_blobs(trace.manifest)) return std::nullopt;
   try {
-    const Field field = store.get_unread(recorded, trace.manifest);
-    const Files files = files_from(field);
-    if (!write_unread_folder(request.to, field, recorded.content, request.replace)) return std::nullopt;
+    const Files files = files_from(store.get(recorded, trace.manifest));
+    write_folder_atomically(request.to, files.files, request.replace);
     return outcome_of(target, files);
   } catch (const DamagedBlob&) {
     return std::nullopt;

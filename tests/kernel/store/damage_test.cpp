@@ -194,6 +194,20 @@ TEST_CASE("A blob with a flipped bit anywhere is quarantined and computed again"
   }
 }
 
+TEST_CASE("A blob in the place of another is not served") {
+  const ScratchFolder folder;
+  auto writer = Store::open(folder.path(), Store::Role::worker);
+  const Manifest one = writer->put(large_value(1100, 1)), two = writer->put(large_value(1100, 2));
+  const auto files = files_below(folder.path() / "blobs");
+  REQUIRE(files.size() == 2);
+  fs::remove(files[1]);
+  fs::copy_file(files[0], files[1]);
+  auto store = Store::open(folder.path(), Store::Role::worker);
+  const bool first = one.fields.at("weights").tensors.at("tensor").hash.hex() == files[0].filename().string();
+  CHECK(same(store->get(first ? one : two), large_value(1100, first ? 1 : 2)));
+  CHECK_THROWS_AS(store->get(first ? two : one), DamagedBlob);
+}
+
 TEST_CASE("A blob cut off at any byte, empty or missing is never served") {
   const ScratchFolder folder;
   const Value value = large_value(1100, 1);

@@ -191,11 +191,11 @@ TEST_CASE("Only a coordinator adds traces, and a reader creates nothing") {
 TEST_CASE("A store of another format is refused by name") {
   const ScratchFolder folder;
   Store::open(folder.path(), Store::Role::worker);
-  write_bytes(folder.path() / "format", "colonnade-store 2\n");
+  write_bytes(folder.path() / "format", "colonnade-store 1\n");
   CHECK_THROWS_WITH(
       Store::open(folder.path(), Store::Role::worker),
       (folder.path() / "format").string() +
-          " says 'colonnade-store 2'; this version of Colonnade reads 'colonnade-store 1': use the version "
+          " says 'colonnade-store 1'; this version of Colonnade reads 'colonnade-store 2': use the version "
           "that wrote the store, or move the store away");
 }
 
