@@ -28,8 +28,10 @@ __global__ void chain(const Pass pass, const float* start, float* states, const 
       const bool inside = i + k < pass.segments;
       const int segment = forward ? i + k : pass.segments - 1 - i - k;
       place[k] = (batch * pass.segments + (inside ? segment : 0)) * per_batch + index % per_batch;
-      own[k] = inside ? states[place[k]] : 0.f;
-      decay[k] = inside ? decays[place[k]] : 1.f;
+      // What the last segment adds is there only where something receives it.
+      const bool adds = i + k + 1 < pass.segments || (inside && leaving != nullptr);
+      own[k] = adds ? states[place[k]] : 0.f;
+      decay[k] = adds ? decays[place[k]] : 1.f;
     }
 #pragma unroll
     for (int k = 0; k < kAhead; ++k) {

@@ -279,7 +279,8 @@ cudaError_t launch(const ForwardArguments& forward, const CarryArguments& carry,
   const Pass& pass = forward.pass;
   const dim3 grid(ceil_divide(pass.scan.channels, kChannels), pass.segments, pass.scan.batch);
   if (pass.segments > 1) {
-    carry_forward<T, kZoh><<<grid, kThreads, 0, stream>>>(carry);
+    const dim3 followed(grid.x, grid.y - 1, grid.z);  // the last segment's state is needed by none
+    carry_forward<T, kZoh><<<followed, kThreads, 0, stream>>>(carry);
     chain_segments(pass, pass.scan.h0, carry.states, carry.decays, Direction::forward, nullptr, stream);
   }
   run_forward<T, kZoh><<<grid, kThreads, 0, stream>>>(forward);
@@ -288,11 +289,10 @@ cudaError_t launch(const ForwardArguments& forward, const CarryArguments& carry,
 
 int segment_count(const Scan& scan, int multiprocessors) {
   const int64_t blocks = ceil_divide(scan.channels, kChannels) * scan.batch;
-  // Two blocks a processor hide their latencies; cutting costs each exponential twice, so that it is done thoroughly or
-  // not at all.
-  constexpr int64_t kEnough = 2;
-  if (blocks >= kEnough * multiprocessors) return 1;
-  constexpr int64_t kWaves = 3;
+  // Cutting costs each exponential twice: it pays below 1.4 blocks a processor, and is then done thoroughly.
+  constexpr double kEnough = 1.4;
+  if (static_cast<double>(blocks) >= kEnough * multiprocessors) return 1;
+  constexpr int64_t kWaves = 4;
   constexpr int64_t kShortest = 8 * kTile;
   const int64_t wanted = ceil_divide(kWaves * kBlocksPerProcessor * multiprocessors, blocks);
   return whole_segments(scan, std::clamp<int64_t>(scan.length / kShortest, 1, wanted), kTile);

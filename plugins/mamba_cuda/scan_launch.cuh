@@ -86,7 +86,8 @@ inline bool is_wide(const Sequence& sequence, Element element) {
 enum class Direction { forward, backward };
 
 /// Turns what each segment adds ([B, segments, D, 16], overwritten) into what enters it: from the left beginning with
-/// `start` ([B, D, N] or null), or from the right. `leaving` ([B, D, N] or null) receives what leaves the last one.
+/// `start` ([B, D, N] or null), or from the right. `leaving` ([B, D, N] or null) receives what leaves the last one, whose own
+/// addition is not read where it is null.
 void chain_segments(const Pass& pass, const float* start, float* states, const float* decays, Direction direction,
                     float* leaving, cudaStream_t stream);
 
