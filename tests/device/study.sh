@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# A study on a card: study.sh COLONNADE SCRATCH. Four trainings on the device cuda, in f32 and in bf16, each run replayed: every
+# A study on a card: study.sh COLONNADE SCRATCH. Trainings on the device cuda, in f32 and in bf16, each run replayed: every
 # value of it, the weights after 200 steps among them, has to come out as the same bytes. Then a few steps on the CPU and on the
-# card, whose scores agree up to rounding.
+# card, whose scores agree up to rounding, as do those of trainings that compute intermediate values again.
 set -euo pipefail
 colonnade=$(realpath "$1")
 scratch=$2
@@ -25,8 +25,9 @@ for precision in f32 bf16; do
   run "$precision" --device cuda --precision "$precision" --workers 1
   echo "study in $precision on the card, then its replay:"
   (cd "$scratch/$precision" && "$colonnade" replay last 2>&1) | tail -n 3
-  scores=$(sed -n -E 's/^(more|recompute),//p' "$scratch/$precision/runs"/*/results.csv | sort -u | wc -l)
-  echo "with intermediate values computed again: $([ "$scores" = 1 ] && echo the same scores || echo "OTHER SCORES ($scores)")"
+  echo "with intermediate values computed again, bits a byte: $(
+    awk -F, '$1 == "more" { kept = $7 } $1 == "recompute" { again = $7 } END { print kept, again, again / kept - 1 }' \
+      "$scratch/$precision/runs"/*/results.csv)"
 done
 for device in cpu cuda; do
   run "few-$device" --device "$device" --steps 20 --workers 1

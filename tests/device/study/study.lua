@@ -1,6 +1,6 @@
 -- A small Mamba trained on a device, as it is and with what methods attach, and scored there: run twice, the weights are the
 -- same bits; run on the CPU, they are the same up to rounding. `more` and `recompute` are the same training, its intermediate
--- values kept or computed again: the same score.
+-- values kept or computed again: the same up to rounding.
 local col = require "colonnade"
 
 local text = col.text { path = col.setting "text.path" }
