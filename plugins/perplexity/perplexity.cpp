@@ -3,6 +3,7 @@
 #include <ATen/Functions.h>
 #include <ATen/core/grad_mode.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 
@@ -43,25 +44,56 @@ std::vector<WindowGroup> group_windows(const Tokens& tokens, const Windows& wind
   return groups;
 }
 
+// Of a group's scored tokens, [windows, scored] in float64.
+struct TokenScores {
+  Tensor nats, hits;
+};
+
+// Logits are widened a few positions at a time: all at once they would take several times the memory of the model's
+// own.
+TokenScores score_tokens(const Tensor& logits, const Tensor& wanted) {
+  constexpr std::int64_t kWidenedAtOnce = std::int64_t{1} << 21;
+  const auto options = logits.options().dtype(at::kDouble);
+  TokenScores out{at::empty(wanted.sizes(), options), at::empty(wanted.sizes(), options)};
+  const std::int64_t count = wanted.size(1);
+  const std::int64_t step = std::max<std::int64_t>(1, kWidenedAtOnce / logits.size(-1) / wanted.size(0));
+  for (std::int64_t first = 0; first < count; first += step) {
+    const auto slice = [&](const Tensor& of) { return of.narrow(1, first, std::min(step, count - first)); };
+    const Tensor wide = slice(logits).to(at::kDouble), classes = slice(wanted);
+    slice(out.nats).copy_(at::logsumexp(wide, -1) - wide.gather(-1, classes.unsqueeze(-1)).squeeze(-1));
+    slice(out.hits).copy_(wide.argmax(-1) == classes);
+  }
+  return out;
+}
+
 void score_group(const Model& model, const Tokens& tokens, const WindowGroup& group, TextScore& score) {
   const Batch batch = window_batch(tokens, group.starts, group.length);
   const std::int64_t context = group.length - group.scored;
-  Tensor logits = model.forward(batch).narrow(1, context, group.scored).to(at::kDouble);
-  const Tensor wanted = batch.at("targets").narrow(1, context, group.scored).to(logits.device());
-  Tensor nats = at::logsumexp(logits, -1) - logits.gather(-1, wanted.unsqueeze(-1)).squeeze(-1);
+  const Tensor logits = model.forward(batch).narrow(1, context, group.scored);
+  const auto [nats, hits] =
+      score_tokens(logits, batch.at("targets").narrow(1, context, group.scored).to(logits.device()));
   if (!at::isfinite(nats).all().item<bool>()) {
     throw Error(ErrorKind::input,
                 "the model's logits are not finite; its weights hold a NaN or an infinity, or it diverged");
   }
-  Tensor hits = (logits.argmax(-1) == wanted).to(at::kDouble);
-  Tensor row_nats = nats.sum(-1).cpu();
-  Tensor row_hits = hits.sum(-1).cpu();
+  const Tensor row_nats = nats.sum(-1).cpu();
+  const Tensor row_hits = hits.sum(-1).cpu();
   for (std::size_t row = 0; row < group.starts.size(); ++row) {
     score.nats.sums.push_back(row_nats.const_data_ptr<double>()[row]);
     score.hits.sums.push_back(row_hits.const_data_ptr<double>()[row]);
     score.nats.tokens.push_back(group.scored);
     score.hits.tokens.push_back(group.scored);
   }
+}
+
+// Windows at once, so few that their logits stay below a gigabyte in float32.
+std::int64_t fitting_batch(const Model& model, const Windows& windows) {
+  constexpr std::int64_t kMostLogits = std::int64_t{1} << 28;
+  for (const SiteSpec& site : model.sites()) {
+    if (std::find(site.roles.begin(), site.roles.end(), "head") == site.roles.end()) continue;
+    return std::clamp<std::int64_t>(kMostLogits / site.shape.at(0) / windows.length, 1, windows.batch);
+  }
+  return windows.batch;
 }
 
 }  // namespace
@@ -97,7 +129,8 @@ TextScore score_text(const Model& model, const Tokens& tokens, const Windows& wi
                      const std::function<void(std::int64_t done, std::int64_t total)>& progress) {
   at::NoGradGuard guard;
   TextScore score;
-  const std::vector<WindowGroup> groups = group_windows(tokens, windows);
+  const std::vector<WindowGroup> groups =
+      group_windows(tokens, {windows.length, windows.stride, fitting_batch(model, windows)});
   std::int64_t count = 0, done = 0;
   for (const WindowGroup& group : groups) count += group.scored * std::ssize(group.starts);
   for (const WindowGroup& group : groups) {

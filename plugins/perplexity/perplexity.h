@@ -35,14 +35,13 @@ struct TextScore {
 struct Windows {
   std::int64_t length = 0;  // tokens that the model reads at once
   std::int64_t stride = 0;  // from one window's start to the next, at most `length`
-  std::int64_t batch = 1;   // windows computed at once
+  std::int64_t batch = 1;   // windows computed at once, fewer where their logits would take more than 1 GiB
 };
 
 // Windows of `length` tokens and the one behind each, a window every `stride` tokens. Every token but the text's first
 // is scored once, in the first window that reaches it: all of the first window, the last `stride` of each later one,
-// given at least length - stride tokens before. The last window ends with the text and may be shorter. Where the text is
-// made of documents, all of this holds for each of them.
-// Log-probabilities and sums in float64.
+// given at least length - stride tokens before. The last window ends with the text and may be shorter. Where the text
+// is made of documents, all of this holds for each of them. Log-probabilities and sums in float64.
 TextScore score_text(const Model& model, const Tokens& tokens, const Windows& windows,
                      const std::function<void(std::int64_t done, std::int64_t total)>& progress);
 

@@ -111,7 +111,10 @@ void register_plugin(Registrar& registrar) {
       .param(integer("stride", "tokens from a window's start to the next; absent: `length`")
                  .range(1, std::nullopt)
                  .optional())
-      .param(integer("batch", "windows computed at once; does not change the result beyond rounding")
+      .param(integer("batch",
+                     "windows computed at once, fewer where their logits would take more than 1 GiB; does not change "
+                     "the result beyond "
+                     "rounding")
                  .range(1, std::nullopt)
                  .fall_back(16))
       .param(integer("max_tokens", "score only the first so many tokens").range(1, std::nullopt).optional())

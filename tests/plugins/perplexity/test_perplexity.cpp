@@ -79,6 +79,20 @@ TEST_CASE("every token but the first is scored once, in windows one after anothe
   }
 }
 
+TEST_CASE("logits that are widened part by part give the same scores") {
+  const Model model = small::make("f64");
+  const std::int64_t length = 1000, windows = 200;
+  const Tokens text = small::text(length * windows + 1);
+  const Value value = score(model, text, {{"length", length}, {"batch", windows}});
+  const Reference expected = reference(model, text, length);
+  CHECK(scalar(value, "nats").value == Approx(expected.mean(expected.nats)).epsilon(1e-12));
+  const Scalar accuracy = scalar(value, "accuracy");
+  REQUIRE(accuracy.per_example.size() == expected.hits.size());
+  for (std::size_t i = 0; i < expected.hits.size(); ++i) {
+    CHECK(accuracy.per_example[i] == Approx(expected.hits[i]).epsilon(1e-12));
+  }
+}
+
 TEST_CASE("a stride scores every token once, with the context of the windows before") {
   const Model model = small::make();
   for (const std::int64_t count : {60, 61, 7}) {
