@@ -12,6 +12,7 @@ namespace colonnade::nullu {
 namespace {
 
 constexpr const char* kType = "nullu/contrasts";
+constexpr double rank_tolerance = 1e-12;  // of the norm of E, in f64
 
 class Rows final : public Observer {
  public:
@@ -84,20 +85,18 @@ Contrasts collect_contrasts(const Model& model, const std::vector<std::string>& 
   return contrasts;
 }
 
-Subspace subspace_of(const Contrast& contrast, const SubspaceRule& rule, const std::string& site) {
+Subspace subspace_of(const Contrast& contrast, const SubspaceRule& rule) {
   Tensor differences = contrast.difference;
   if (rule.centring != 0) {
     differences = differences - rule.centring * at::outer(at::mv(differences, contrast.leading), contrast.leading);
   }
   auto [left, singular, right] = at::linalg_svd(differences, false);
-  if (!(singular.max().item<double>() > 0)) {
-    throw Error(ErrorKind::input, "site '" + site +
-                                      "' gives the same for both sides of every pair: there is no "
-                                      "direction to remove");
-  }
+  // Beyond the rank of E, rounding aside, singular vectors are any directions.
+  const double least = rank_tolerance * contrast.difference.norm().item<double>();
+  const auto available = (singular > least).sum().item<std::int64_t>();
+  if (available == 0) return {at::empty({differences.size(1), 0}, differences.options()), 0};
   Tensor shares = (rule.squares ? singular.square() : singular).cumsum(0);
   shares = shares / shares[-1];
-  const std::int64_t available = singular.numel();
   std::int64_t rank = rule.rank.value_or((shares < rule.energy).sum().item<std::int64_t>() + 1);
   rank = std::min(rank, available);
   return {right.narrow(0, 0, rank).t().contiguous(), shares[rank - 1].item<double>()};

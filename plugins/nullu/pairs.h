@@ -46,7 +46,7 @@ struct Subspace {
   double energy = 0;
 };
 
-/// The top right singular vectors of E. Throws Error(input) naming the site where E is all zero.
-Subspace subspace_of(const Contrast& contrast, const SubspaceRule& rule, const std::string& site);
+/// The top right singular vectors of E, no more than its rank: none where E is all zero.
+Subspace subspace_of(const Contrast& contrast, const SubspaceRule& rule);
 
 }  // namespace colonnade::nullu

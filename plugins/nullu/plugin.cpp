@@ -86,14 +86,16 @@ void declare_project(Registrar& registrar) {
           "and b <- (I - P) b, so that nothing the site gives has a part in the subspace. Input side: W <- W (I - P). "
           "W is all of R + S + U V^T; the change is appended to U V^T at rank k, so zeros of a mask stay, and nothing "
           "gets smaller. Where U V^T would grow as large as the weight, the change goes to S under the mask, with its "
-          "loss in the report. Source: as for `contrasts`.")
+          "loss in the report. A site that gives the same for both sides of every pair is left as it is and named in "
+          "the report. Source: as for `contrasts`.")
       .example("local honest = base:project { contrasts = pairs, rank = 4 }")
       .input("model", "model", "what is changed")
       .input("contrasts", "nullu/contrasts", "of `contrasts`; its sites are what is changed")
       .output("model", "model", "without the subspace")
-      .output(
-          "report", "table",
-          "for each site: k, share of the spectrum, norm of the weight inside the subspace, share of it that is left")
+      .output("report", "table",
+              "for each site: k, no more than the rank of E, share of the spectrum, norm of the weight inside the "
+              "subspace, "
+              "share of it that is left, why it was skipped")
       .param(integer("rank", "k; by default by energy").range(1, std::nullopt).optional().searched(Search::linear))
       .param(real("energy", "share of the spectrum that k reaches").range(std::nullopt, 1).above(0).fall_back(0.95))
       .param(choice("spectrum", {"squares", "values"}, "energy sums squared singular values, or the values")

@@ -81,20 +81,35 @@ Value project(OpContext& context) {
   rule.centring = context.param<double>("centring");
 
   Model model = editable_copy(source, names, found.side == Side::output);
-  Table report = edit_table({{"k", "integer"}, {"energy", "real"}, {"inside_before", "real"}, {"left", "real"}});
+  Table report = edit_table(
+      {{"k", "integer"}, {"energy", "real"}, {"inside_before", "real"}, {"left", "real"}, {"skipped", "text"}});
+  std::size_t skipped = 0;
   for (const std::string& name : names) {
     const SiteSpec& site = model.site(name);
-    const Subspace subspace = subspace_of(found.sites.at(name), rule, name);
+    const Subspace subspace = subspace_of(found.sites.at(name), rule);
     const std::int64_t dimension = found.side == Side::output ? site.rows() : site.columns();
     if (subspace.basis.size(0) != dimension) {
       throw Error(ErrorKind::input, "the contrasts of site '" + name + "' have " +
                                         std::to_string(subspace.basis.size(0)) + " dimensions, the site " +
                                         std::to_string(dimension));
     }
+    if (subspace.basis.size(1) == 0) {
+      EditReport untouched;
+      untouched.rank = model.weight(name).rank();
+      add_edit(report, site, untouched, {0, 0.0, 0.0, 0.0, "it gives the same for both sides of every pair"});
+      ++skipped;
+      continue;
+    }
     const double before = inside(model, site, found.side, subspace.basis);
     const EditReport edit = remove(model, site, found.side, subspace.basis);
     const double after = inside(model, site, found.side, subspace.basis);
-    add_edit(report, site, edit, {subspace.basis.size(1), subspace.energy, before, before > 0 ? after / before : 0.0});
+    add_edit(report, site, edit,
+             {subspace.basis.size(1), subspace.energy, before, before > 0 ? after / before : 0.0, ""});
+  }
+  if (skipped == names.size()) {
+    throw Error(ErrorKind::input, "site '" + names.front() + "'" +
+                                      (skipped > 1 ? " and all others of the contrasts" : "") +
+                                      " gives the same for both sides of every pair: there is no direction to remove");
   }
   Value value;
   value.fields["model"] = model.to_field();

@@ -48,7 +48,7 @@ Tensor seen(const Model& model, const std::string& site, Side side) {
 Tensor basis_of(const Value& contrast, const std::string& site, std::int64_t rank) {
   SubspaceRule rule;
   rule.rank = rank;
-  return subspace_of(contrasts_from(contrast.at("contrasts")).sites.at(site), rule, site).basis;
+  return subspace_of(contrasts_from(contrast.at("contrasts")).sites.at(site), rule).basis;
 }
 
 }  // namespace
@@ -79,7 +79,7 @@ TEST_CASE("planted directions are found") {
   const Tensor strength = normal({count, 3}, 2) * at::tensor({3.0, 2.0, 1.5});
   const Contrast contrast{at::matmul(strength, planted.t()) + 1e-4 * normal({count, dimension}, 3),
                           planted.select(1, 0).contiguous()};
-  const Subspace found = subspace_of(contrast, {}, "site");
+  const Subspace found = subspace_of(contrast, {});
   CHECK(found.basis.size(1) == 3);
   CHECK(found.energy > 0.99);
   const auto projector = [](const Tensor& basis) { return at::matmul(basis, basis.t()); };
@@ -88,7 +88,7 @@ TEST_CASE("planted directions are found") {
   SubspaceRule centred;
   centred.centring = 1;
   centred.rank = 2;
-  const Tensor rest = subspace_of(contrast, centred, "site").basis;
+  const Tensor rest = subspace_of(contrast, centred).basis;
   CHECK(at::mv(rest.t(), planted.select(1, 0)).norm().item<double>() < 1e-3);
   // Sums of values ask for more directions than sums of squares.
   SubspaceRule values;
@@ -96,7 +96,35 @@ TEST_CASE("planted directions are found") {
   values.energy = 0.8;
   SubspaceRule squares = values;
   squares.squares = true;
-  CHECK(subspace_of(contrast, values, "site").basis.size(1) > subspace_of(contrast, squares, "site").basis.size(1));
+  CHECK(subspace_of(contrast, values).basis.size(1) > subspace_of(contrast, squares).basis.size(1));
+}
+
+TEST_CASE("no more directions are removed than the pairs have") {
+  const Tensor direction = normal({20}, 1), along = normal({9}, 2);
+  SubspaceRule rule;
+  rule.rank = 4;
+  const Subspace found = subspace_of({at::outer(along, direction), direction / direction.norm()}, rule);
+  REQUIRE(found.basis.size(1) == 1);
+  CHECK(std::abs(at::dot(found.basis.select(1, 0), direction).item<double>()) ==
+        Approx(direction.norm().item<double>()).epsilon(1e-12));
+  rule.centring = 1;
+  CHECK(subspace_of({at::outer(along, direction), direction / direction.norm()}, rule).basis.size(1) == 0);
+}
+
+TEST_CASE("sites that give the same for both sides are left and named, the others cleaned") {
+  const Model model = mamba("f64");
+  Value contrast = pairs(model, {{"sites", in_proj + "," + out_proj}});
+  Contrasts found = contrasts_from(contrast.at("contrasts"));
+  found.sites.at(in_proj).difference.zero_();
+  contrast.fields["contrasts"] = to_field(found);
+  const Value value = projected(model, contrast, {{"rank", 3}});
+  CHECK(cell(value, "k", 0) == 0);
+  CHECK_THAT(cell(value, "skipped", 0).get<std::string>(), Contains("the same for both sides"));
+  CHECK(cell(value, "k", 1) == 3);
+  CHECK(cell(value, "skipped", 1) == "");
+  const Model clean = Model::from_field(value.at("model"));
+  CHECK(at::equal(effective_weight(clean.weight(in_proj)), effective_weight(model.weight(in_proj))));
+  CHECK_FALSE(at::equal(effective_weight(clean.weight(out_proj)), effective_weight(model.weight(out_proj))));
 }
 
 TEST_CASE("what the site gives, bias included, has nothing left in the subspace") {
