@@ -27,6 +27,15 @@ void on_message(j_common_ptr common, int level) {
   if (level < 0) on_error(common);
 }
 
+/// A progressive file may hold thousands of empty scans, each of which passes over the whole picture.
+void on_progress(j_common_ptr common) {
+  constexpr int kMostScans = 100;  // encoders write about ten
+  if (reinterpret_cast<j_decompress_ptr>(common)->input_scan_number <= kMostScans) return;
+  auto* state = reinterpret_cast<ErrorState*>(common->err);
+  std::snprintf(state->message, sizeof(state->message), "it has more than %d scans", kMostScans);
+  longjmp(state->leave, 1);
+}
+
 /// Everything between setjmp and its return is free of destructors: libjpeg leaves by longjmp.
 class JpegReader {
  public:
@@ -35,6 +44,8 @@ class JpegReader {
     errors_.manager.error_exit = on_error;
     errors_.manager.emit_message = on_message;
     jpeg_create_decompress(&info_);
+    progress_.progress_monitor = on_progress;
+    info_.progress = &progress_;
   }
   ~JpegReader() { jpeg_destroy_decompress(&info_); }
   JpegReader(const JpegReader&) = delete;
@@ -67,6 +78,7 @@ class JpegReader {
  private:
   jpeg_decompress_struct info_{};
   ErrorState errors_{};
+  jpeg_progress_mgr progress_{};
   bool four_ = false, inverted_ = false;
 };
 

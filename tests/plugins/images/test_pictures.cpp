@@ -1,9 +1,13 @@
 // Decoding and preprocessing against Pillow, on the fixtures of tests/oracles/images, and hostile files.
 #include <algorithm>
+#include <array>
 #include <catch2/catch.hpp>
+#include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
+// jpeglib.h wants cstdio before it.
+#include <jpeglib.h>
 
 #include "colonnade/error.h"
 #include "colonnade/json.h"
@@ -27,6 +31,38 @@ std::vector<std::uint8_t> from_hex(const std::string& text) {
   for (std::size_t i = 0; i < text.size(); i += 2)
     bytes.push_back(static_cast<std::uint8_t>(std::stoi(text.substr(i, 2), nullptr, kHex)));
   return bytes;
+}
+
+/// A grey progressive JPEG of 8 by 8 that brings in one coefficient a scan, bit by bit.
+std::string jpeg_of_scans(int scans) {
+  jpeg_compress_struct info;
+  jpeg_error_mgr errors;
+  info.err = jpeg_std_error(&errors);
+  jpeg_create_compress(&info);
+  unsigned char* bytes = nullptr;
+  unsigned long count = 0;
+  jpeg_mem_dest(&info, &bytes, &count);
+  info.image_width = info.image_height = 8;
+  info.input_components = 1;
+  info.in_color_space = JCS_GRAYSCALE;
+  jpeg_set_defaults(&info);
+  constexpr int kBits = 10;
+  std::vector<jpeg_scan_info> script = {{1, {0}, 0, 0, 0, 0}};
+  for (int i = 0; i + 1 < scans; ++i) {
+    const int coefficient = 1 + i / kBits, low = kBits - 1 - i % kBits;
+    script.push_back({1, {0}, coefficient, coefficient, low == kBits - 1 ? 0 : low + 1, low});
+  }
+  info.scan_info = script.data();
+  info.num_scans = static_cast<int>(script.size());
+  jpeg_start_compress(&info, TRUE);
+  std::array<JSAMPLE, 8> row{0, 30, 60, 90, 120, 150, 180, 210};
+  JSAMPROW start = row.data();
+  for (int y = 0; y < 8; ++y) jpeg_write_scanlines(&info, &start, 1);
+  jpeg_finish_compress(&info);
+  jpeg_destroy_compress(&info);
+  std::string file(reinterpret_cast<const char*>(bytes), count);
+  std::free(bytes);
+  return file;
 }
 
 struct Difference {
@@ -130,6 +166,11 @@ TEST_CASE("damaged bytes are an error or another picture, never a crash") {
       outcome(bytes);
     }
   }
+}
+
+TEST_CASE("a JPEG of more scans than encoders write is refused, since each passes over the whole picture") {
+  CHECK(decode(jpeg_of_scans(100), {}).pixels.size() == 3 * 64);
+  CHECK_THAT(outcome(jpeg_of_scans(101)), Contains("a damaged JPEG: it has more than 100 scans"));
 }
 
 TEST_CASE("a header that announces more than there can be is refused before memory is asked for") {
