@@ -185,9 +185,16 @@ Value read_conceptual(OpContext& context) {
     source = context.param<std::string>(kSplitNames[i]);
     RowFilter filter(source, kSplitNames[i], above, best, splits.skips);
     Collection& to = splits.parts[static_cast<size_t>(i)];
+    std::map<std::string, std::int64_t> known;  // a picture on several lines is one with several captions
     for (Row& row : filter.rows()) {
-      if (const auto number = add_file((folder / row.file).string(), preprocessing, to, splits.skips))
-        to.add_text(std::move(row.caption), *number);
+      const std::string name = fs::path(row.file).lexically_normal().string();
+      auto found = known.find(name);
+      if (found == known.end()) {
+        const auto number = add_file((folder / row.file).string(), preprocessing, to, splits.skips);
+        if (!number) continue;
+        found = known.emplace(name, *number).first;
+      }
+      to.add_text(std::move(row.caption), found->second);
     }
     filtered += filter.filtered();
   }
@@ -283,8 +290,8 @@ void declare_captions(Registrar& registrar) {
           "Reads pictures with captions as Conceptual Captions lists them, and filters them by score.\n"
           "A line is a caption, a tab, the picture's file, and maybe a tab and a score: 2.5 max(cosine, 0) of picture "
           "and "
-          "caption under a scorer, say. Lines are read one by one; no more than the `best` are held. Broken lines and "
-          "pictures are skipped and counted.")
+          "caption under a scorer, say. Lines of the same file are captions of one picture. Lines are read one by one; "
+          "no more than the `best` are held. Broken lines and pictures are skipped and counted.")
       .example(
           "local pairs = col.conceptual { train = col.setting(\"cc.train_file\"), pictures = "
           "col.setting(\"cc.folder\"), above = 0.7 }");

@@ -154,6 +154,21 @@ TEST_CASE("the best pairs of a caption list are kept, in its order, and broken l
   CHECK(captions(Json::object()).first == std::vector<std::string>{"first", "second", "low", "third", "unscored"});
 }
 
+TEST_CASE("a picture on several lines of a caption list is one with several captions") {
+  const Folder folder;
+  folder.put("a.png", "colour.png");
+  folder.put("b.png", "tall.png");
+  const std::string path =
+      folder.write("list.tsv", "first\ta.png\ntall\tb.png\nsecond\t./a.png\nlost\tc.png\nlost\tc.png\n");
+  const Value value = run("conceptual", {{"train", path}, {"pictures", folder.path()}, {"size", 8}});
+  const Pictures train = pictures_from(value.at("train"));
+  CHECK(train.pixels.shape()[0] == 2);
+  std::vector<std::int64_t> owners;
+  for (const PictureText& text : train.texts) owners.push_back(text.picture);
+  CHECK(owners == std::vector<std::int64_t>{0, 1, 0});
+  CHECK(value.at("info").document.at("skipped").at("count") == 2);
+}
+
 TEST_CASE("CIFAR's binaries are read as planes of colours") {
   const Folder folder;
   folder.write("fine_label_names.txt", "apple\nred_fox\n");
