@@ -10,6 +10,7 @@
 #include "collect.h"
 #include "colonnade/colonnade.h"
 #include "colonnade/error.h"
+#include "colonnade/parse_json.h"
 #include "colonnade/text.h"
 #include "sets.h"
 
@@ -28,9 +29,7 @@ bool lies_inside(const std::string& name) {
 }
 
 Json read_json(const std::string& path) {
-  Json document = Json::parse(read_file(path), nullptr, false);
-  if (document.is_discarded()) throw Error(ErrorKind::input, path + ": is not JSON");
-  return document;
+  return parse_json(read_file(path), path);
 }
 
 /// One annotation file into one split.

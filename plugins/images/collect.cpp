@@ -165,7 +165,12 @@ std::string read_packed_file(const std::string& path) {
     const int count = gzread(file.get(), buffer.data(), static_cast<unsigned>(buffer.size()));
     if (count < 0 || text.size() > kMost)
       throw Error(ErrorKind::input, path + ": damaged, or larger than can be meant");
-    if (count == 0) return text;
+    if (count == 0) {
+      int state = Z_OK;  // a packed file that ends too early gives what it has and says so here alone
+      gzerror(file.get(), &state);
+      if (state == Z_BUF_ERROR) throw Error(ErrorKind::input, path + ": truncated: it ends within its packed data");
+      return text;
+    }
     text.append(buffer.data(), static_cast<std::size_t>(count));
   }
 }

@@ -61,8 +61,8 @@ EmojiFont::EmojiFont(std::string path, std::string bytes) : path_(std::move(path
     const std::size_t record = kHeader + kRecord * i;
     const Range range{in.u32(record + 8), in.u32(record + 12)};
     if (range.begin > bytes_.size() || range.size > bytes_.size() - range.begin) {
-      throw Error(ErrorKind::input,
-                  path_ + ": the font is damaged: table '" + bytes_.substr(record, 4) + "' lies outside");
+      throw Error(ErrorKind::input, path_ + ": the font is damaged: table " + std::to_string(i + 1) + " of " +
+                                        std::to_string(count) + " lies outside");
     }
     tables_[bytes_.substr(record, 4)] = range;
   }

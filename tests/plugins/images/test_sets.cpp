@@ -127,7 +127,7 @@ TEST_CASE("COCO's captions go to their pictures") {
   CHECK(value.at("info").document.at("skipped").at("reasons").at("lies outside the folder of the pictures") == 1);
   CHECK_THAT(message_of("coco", {{"pictures", folder.path()}}), Contains("none of train, valid and test"));
   CHECK_THAT(message_of("coco", {{"train", folder.write("x.json", "[")}, {"pictures", folder.path()}}),
-             Contains("is not JSON"));
+             Contains("x.json:1: is no JSON"));
 }
 
 TEST_CASE("the best pairs of a caption list are kept, in its order, and broken lines counted") {
@@ -199,6 +199,12 @@ TEST_CASE("digits are read from packed lines, and broken lines counted") {
   const gzFile file = gzopen(path.c_str(), "wb");
   gzwrite(file, lines.data(), static_cast<unsigned>(lines.size()));
   gzclose(file);
+  std::ifstream whole(path, std::ios::binary);
+  const std::string packed((std::istreambuf_iterator<char>(whole)), {});
+  for (const std::size_t length : {packed.size() - 9, packed.size() / 2}) {
+    const std::string cut = folder.write("cut.csv.gz", packed.substr(0, length));
+    CHECK_THAT(message_of("digits", {{"path", cut}}), Contains("cut.csv.gz") && Contains("truncated"));
+  }
   const Value value = run("digits", {{"path", path}, {"size", 8}});
   const Pictures train = pictures_from(value.at("train"));
   CHECK(train.labels == std::vector<std::int32_t>{3, 8});
