@@ -66,14 +66,18 @@ Table read_facts(const std::string& path) {
   std::string line;
   next_line(in, line);
   const std::vector<std::string> header = split(line);
+  const std::string allowed = "prompt, subject, target, old, paraphrase, neighbour, negation";
   Table table;
   for (const std::string& name : header) {
     if (std::find(kColumns.begin(), kColumns.end(), name) == kColumns.end()) {
       throw Error(ErrorKind::input, path + ":1: the header names a column '" + name + "'" +
-                                        did_you_mean(name, kColumns) +
-                                        "; allowed: prompt, subject, target, old, paraphrase, neighbour, negation");
+                                        did_you_mean(name, kColumns) + "; allowed: " + allowed);
     }
     table.add_column(name, "text");
+  }
+  for (const char* needed : {"prompt", "target"}) {
+    if (table.has_column(needed)) continue;
+    throw Error(ErrorKind::input, path + ":1: the header names no column '" + needed + "'; allowed: " + allowed);
   }
   for (std::int64_t number = 2; next_line(in, line); ++number) {
     if (line.empty()) continue;
