@@ -57,7 +57,8 @@ TEST_CASE("a text is cut to its length, and its end stays") {
 TEST_CASE("bytes that are no UTF-8 count as replacement characters") {
   const Tokenizer tokenizer(byte_vocabulary());
   CHECK(tokenizer.encode("a\xff\xc3z") == tokenizer.encode("a\xef\xbf\xbd\xef\xbf\xbdz"));
-  CHECK(tokenizer.encode(std::string("\xf0\x9f\x98", 3)).size() == 9);
+  // A character that was cut short is one.
+  CHECK(tokenizer.encode(std::string("\xf0\x9f\x98", 3)) == tokenizer.encode("\xef\xbf\xbd"));
 }
 
 /// The loop that defines a learnt vocabulary: count all pairs, merge the most frequent, begin again.
