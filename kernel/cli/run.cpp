@@ -42,13 +42,19 @@ void print_outcome(const RunOutcome& outcome, bool json) {
 
 constexpr int exit_interrupted = 130;
 
-int run(const StudyOptions& options) {
+struct RunOptions : StudyOptions {
+  bool log = false;
+};
+
+int run(const RunOptions& options) {
   PreparedStudy prepared = options.prepare(options.find_or_create());
   RunOutcome outcome;
   try {
-    outcome = execute_study(prepared, [](const RunFolder& folder) {
+    outcome = execute_study(prepared, [&](const RunFolder& folder) {
       say_error("run {}\n", shown(folder.path));
-      return ProgressDisplay::create(progress_options(stderr));
+      ProgressOptions progress = progress_options(stderr);
+      progress.op_lines = options.log;
+      return ProgressDisplay::create(progress);
     });
   } catch (const Cancelled&) {
     say_error("colonnade: interrupted; the same command continues where this one ended\n");
@@ -65,13 +71,15 @@ int run(const StudyOptions& options) {
 }  // namespace
 
 void add_run_command(Commands& commands) {
-  const auto options = std::make_shared<StudyOptions>();
+  const auto options = std::make_shared<RunOptions>();
   CLI::App& command = commands.add("run", "Evaluate a study, go on with its interrupted run, or print its finished one",
                                    "colonnade run studies/quickstart --set train.arm_steps=20\n  "
                                    "colonnade run studies/quickstart --train.arm_steps 20"
-                                   " --disable-visualization   (any setting can be written as an option)",
+                                   " --disable-visualization   (any setting can be written as an option)\n  "
+                                   "colonnade run my-study --log   (see texts as they are generated)",
                                    [options] { return run(*options); });
   options->declare_study(command);
+  command.add_flag("--log", options->log, "Print what ops say while they run: steps of a training, texts as they grow");
   commands.accept_settings_as_options("run");
 }
 

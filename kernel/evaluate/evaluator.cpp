@@ -265,6 +265,8 @@ void LocalEvaluator::receive(WorkerProcess& worker, const Json& message) {
     for (const Json& metric : message.at("metrics")) metrics.emplace_back(metric.at(0), metric.at(1));
     observer_.on_progress(entry.node, message.at("done"), message.at("total"), message.at("unit"), metrics);
     if (message.contains("resumed")) observer_.on_message(resumed_text(*entry.node, message));
+  } else if (type == "log") {
+    observer_.on_log(entry.node, message.at("line").get<std::string>());
   }
   if (!message.contains("id") || message.at("id") != running.task) return;
 

@@ -41,6 +41,7 @@ class EvaluationObserver {
                            const std::vector<std::pair<std::string, double>>& metrics) {
     (void)done, (void)total, (void)unit, (void)metrics;
   }
+  virtual void on_log(const NodeRef&, const std::string& line) { (void)line; }  // what a running op says
   virtual void on_computed(const NodeRef&, const NodeResult&, double seconds) { (void)seconds; }
   virtual void on_failed(const NodeRef&, const NodeFailure&) {}
   virtual void on_nondeterminism(const NodeRef&, const Nondeterminism&) {}

@@ -6,6 +6,7 @@
 
 #include <cstdlib>
 #include <map>
+#include <sstream>
 
 #include "kernel/evaluate/progress_text.h"
 #include "kernel/evaluate/system.h"
@@ -80,6 +81,12 @@ class Display : public ProgressDisplay {
     running.progress.total = total;
     running.progress.unit = unit;
     if (!metrics.empty()) running.progress.metrics = metrics;
+  }
+  void on_log(const NodeRef& node, const std::string& text) override {
+    if (!options_.op_lines) return;
+    constexpr int kLongestLine = 4096;
+    std::istringstream lines(text);
+    for (std::string line; std::getline(lines, line);) print(name_of(node) + ": " + fit(line, kLongestLine));
   }
   void on_computed(const NodeRef& node, const NodeResult&, double seconds) override {
     ++computed_;

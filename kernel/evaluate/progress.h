@@ -12,6 +12,7 @@ struct ProgressOptions {
   bool terminal = false;     // redraw in place; else a line now and then
   int width = 0;             // columns; 0 asks the terminal at every redraw
   double line_seconds = 30;  // in a log: how often a running node is told of
+  bool op_lines = false;     // print what ops log, as they run
 };
 ProgressOptions progress_options(std::FILE* out);  // a terminal unless `out` is none, or TERM says "dumb"
 

@@ -14,6 +14,7 @@
 #include "colonnade/error.h"
 #include "colonnade/registry.h"
 #include "colonnade/run_op.h"
+#include "colonnade/unicode.h"
 #include "kernel/evaluate/system.h"
 #include "kernel/evaluate/task.h"
 #include "kernel/evaluate/worker_faults.h"
@@ -200,7 +201,10 @@ class Worker {
     request.progress = [this](auto done, auto total, const auto& unit, const auto& metrics) {
       tell_progress(done, total, unit, metrics);
     };
-    request.log = [](const std::string& line) { fmt::print(stderr, "{}\n", line); };
+    request.log = [this](const std::string& line) {
+      fmt::print(stderr, "{}\n", line);
+      link_.send({{"type", "log"}, {"line", well_formed(line)}});
+    };
     request.checkpoint_due = [this] { return checkpoint_due(); };
     request.save_checkpoint = [this, key = task.key](const Value& state) { save_checkpoint(key, state); };
     request.load_checkpoint = [this, key = task.key] {

@@ -25,7 +25,8 @@ Json contents_of(const NodeResult& result) {
 }
 
 bool same(const TrialRecord& a, const TrialRecord& b) {
-  return a.point == b.point && a.metrics == b.metrics && a.files == b.files && a.output == b.output && a.failure == b.failure;
+  return a.point == b.point && a.metrics == b.metrics && a.files == b.files && a.output == b.output &&
+         a.failure == b.failure;
 }
 
 }  // namespace
@@ -122,6 +123,10 @@ void Recorder::on_started(const NodeRef& node, const Hash& key, int worker) {
 void Recorder::on_progress(const NodeRef& node, std::int64_t done, std::int64_t total, const std::string& unit,
                            const std::vector<std::pair<std::string, double>>& metrics) {
   if (next_) next_->on_progress(node, done, total, unit, metrics);
+}
+
+void Recorder::on_log(const NodeRef& node, const std::string& line) {
+  if (next_) next_->on_log(node, line);
 }
 
 void Recorder::on_computed(const NodeRef& node, const NodeResult& result, double seconds) {

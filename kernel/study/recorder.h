@@ -42,6 +42,7 @@ class Recorder : public EvaluationObserver {
   void on_started(const NodeRef& node, const Hash& key, int worker) override;
   void on_progress(const NodeRef& node, std::int64_t done, std::int64_t total, const std::string& unit,
                    const std::vector<std::pair<std::string, double>>& metrics) override;
+  void on_log(const NodeRef& node, const std::string& line) override;
   void on_computed(const NodeRef& node, const NodeResult& result, double seconds) override;
   void on_failed(const NodeRef& node, const NodeFailure& failure) override;
   void on_nondeterminism(const NodeRef& node, const Nondeterminism& found) override;

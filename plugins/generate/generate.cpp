@@ -54,9 +54,9 @@ bool extend(Continuation& text, std::int64_t token, const Generation& generation
 
 }  // namespace
 
-std::vector<Continuation> generate(const Model& model, const std::vector<TokenIds>& prompts,
-                                   const Generation& generation, const RandomStream& random,
-                                   const std::function<void(std::int64_t step)>& progress) {
+std::vector<Continuation> generate(
+    const Model& model, const std::vector<TokenIds>& prompts, const Generation& generation, const RandomStream& random,
+    const std::function<void(std::int64_t step, const std::vector<Continuation>&)>& progress) {
   const auto rows = static_cast<std::int64_t>(prompts.size());
   std::vector<Continuation> texts(prompts.size());
   std::vector<bool> done(prompts.size(), false);
@@ -78,7 +78,7 @@ std::vector<Continuation> generate(const Model& model, const std::vector<TokenId
       ids[row] = choose_token(own, generation.sampling, random.at(row).uniform(static_cast<std::uint64_t>(step)));
       done[row] = extend(texts[row], ids[row], generation);
     }
-    progress(step + 1);
+    progress(step + 1, texts);
     if (std::all_of(done.begin(), done.end(), [](bool each) { return each; })) break;
     logits = forward_from(model, next, state).select(1, -1);
   }

@@ -29,9 +29,9 @@ struct Continuation {
 
 // Continues every prompt (none empty), all at once: prompts are padded on the left, the model reads them, then one
 // token each at a time. Prompt i draws token t's number from random.at(i), so that a text does not depend on its
-// neighbours. `progress` is called after every step.
-std::vector<Continuation> generate(const Model& model, const std::vector<TokenIds>& prompts,
-                                   const Generation& generation, const RandomStream& random,
-                                   const std::function<void(std::int64_t step)>& progress);
+// neighbours. `progress` is called after every step, with the texts so far.
+std::vector<Continuation> generate(
+    const Model& model, const std::vector<TokenIds>& prompts, const Generation& generation, const RandomStream& random,
+    const std::function<void(std::int64_t step, const std::vector<Continuation>&)>& progress);
 
 }  // namespace colonnade

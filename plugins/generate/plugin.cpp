@@ -1,8 +1,11 @@
+#include <algorithm>
+
 #include "colonnade/colonnade.h"
 #include "colonnade/error.h"
 #include "colonnade/tokenizer.h"
 #include "colonnade/unicode.h"
 #include "generate.h"
+#include "transcript.h"
 
 namespace colonnade {
 
@@ -11,6 +14,23 @@ namespace {
 TokenIds encoded(const Tokenizer& tokenizer, const std::string& text) {
   const std::vector<std::int32_t> ids = tokenizer.encode(text);
   return {ids.begin(), ids.end()};
+}
+
+// Tells of the texts line by line while they grow.
+std::vector<Continuation> generate_aloud(OpContext& context, const Model& model, const std::vector<TokenIds>& prompts,
+                                         const Generation& generation) {
+  std::size_t held = 0;
+  for (const std::string& stop : generation.stops) held = std::max(held, stop.size() - 1);
+  Transcript transcript(prompts.size(), held, [&](std::size_t text, const std::string& line) {
+    context.log(std::to_string(text + 1) + "| " + line);
+  });
+  return generate(model, prompts, generation, context.random(),
+                  [&](std::int64_t step, const std::vector<Continuation>& texts) {
+                    for (std::size_t i = 0; i < texts.size(); ++i) {
+                      transcript.tell(i, texts[i].text, texts[i].stopped || step == generation.max_tokens);
+                    }
+                    context.progress(step, generation.max_tokens, "tokens");
+                  });
 }
 
 Value generate_texts(OpContext& context) {
@@ -32,8 +52,8 @@ Value generate_texts(OpContext& context) {
     if (stop.empty()) throw Error(ErrorKind::usage, "a stop is empty; allowed: at least one byte");
     generation.stops.push_back(stop);
   }
-  const auto texts = generate(model, ids, generation, context.random(),
-                              [&](std::int64_t step) { context.progress(step, generation.max_tokens, "tokens"); });
+  for (std::size_t i = 0; i < prompts.size(); ++i) context.log(std::to_string(i + 1) + "> " + prompts[i]);
+  const std::vector<Continuation> texts = generate_aloud(context, model, ids, generation);
   Table table;
   table.add_column("prompt", "text");
   table.add_column("continuation", "text");
@@ -41,7 +61,6 @@ Value generate_texts(OpContext& context) {
   table.add_column("ended_by", "text");
   for (std::size_t i = 0; i < texts.size(); ++i) {
     const std::string continuation = well_formed(texts[i].text);
-    context.log(prompts[i] + "|" + continuation);
     table.add_row(
         {well_formed(prompts[i]), continuation, texts[i].tokens.size(), texts[i].stopped ? "stop" : "length"});
   }
@@ -57,7 +76,8 @@ void register_plugin(Registrar& registrar) {
           "The next token is drawn from softmax(logits / temperature), restricted to the top_k likeliest, then to the "
           "fewest of these that hold top_p of the probability, and renormalised; temperature 0 takes the likeliest. A "
           "text ends with a stop, which is cut off, or after max_tokens. Prompts are read at once, padded on the left; "
-          "each has random numbers of its own, so that a text does not depend on its neighbours but for rounding.\n"
+          "each has random numbers of its own, so that a text does not depend on its neighbours but for rounding. `run "
+          "--log` shows texts while they grow.\n"
           "Source of top_p: Holtzman et al., The Curious Case of Neural Text Degeneration, 2020.")
       .example("local texts = base:generate { prompts = { \"In the beginning \" }, temperature = 0.7 }.texts")
       .random()

@@ -133,6 +133,19 @@ TEST_CASE("A log gets no escapes and no line for what takes a moment", "[progres
   CHECK(paper.text() == "bad failed: op good/train: no\n");
 }
 
+TEST_CASE("What ops log is printed where that was asked for, line by line and harmless", "[progress]") {
+  for (const bool asked : {false, true}) {
+    Paper paper;
+    ProgressOptions options;
+    options.out = paper.file();
+    options.op_lines = asked;
+    const auto display = ProgressDisplay::create(options);
+    display->on_started(some_node("story"), {}, 1);
+    display->on_log(some_node("story"), "Once\n\nupon \x1b[2Ja time");
+    CHECK(paper.text() == (asked ? "story: Once\nstory: \nstory: upon  [2Ja time\n" : ""));
+  }
+}
+
 TEST_CASE("Sizes and durations read well", "[progress]") {
   CHECK(human_bytes(12) == "12 bytes");
   CHECK(human_bytes(1.5 * 1024 * 1024 * 1024) == "1.5 GiB");

@@ -1,10 +1,13 @@
 #include <ATen/Functions.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <fstream>
 #include <iterator>
 
+#include "colonnade/unicode.h"
 #include "plugins/generate/generate.h"
+#include "plugins/generate/transcript.h"
 #include "tests/support/plugins.h"
 #include "tests/support/small_model.h"
 
@@ -30,7 +33,7 @@ TokenIds ids_of(const std::string& text) {
   return {text.begin(), text.end()};
 }
 
-const auto ignore = [](std::int64_t) {};
+const auto ignore = [](std::int64_t, const std::vector<Continuation>&) {};
 
 // The likeliest next byte again and again, reading everything from the start each time.
 TokenIds greedily(const Model& model, TokenIds text, std::int64_t count) {
@@ -75,6 +78,40 @@ TEST_CASE("a text's random numbers are its own") {
       generate(model, {prompt, ids_of("something longer"), prompt}, generation, RandomStream(9), ignore);
   CHECK(together[0].tokens == alone[0].tokens);
   CHECK(together[2].tokens != alone[0].tokens);
+}
+
+TEST_CASE("texts are told line by line while they grow, but for what a stop may take back") {
+  std::vector<std::string> lines;
+  const auto note = [&](std::size_t text, const std::string& line) { lines.push_back(std::to_string(text) + line); };
+  Transcript transcript(2, 3, note);
+  transcript.tell(0, "one\ntwo", false);
+  transcript.tell(1, "other", false);
+  CHECK(lines == std::vector<std::string>{"0one"});
+  transcript.tell(0, "one\ntwo\nth", false);  // the line's end may be the beginning of a stop
+  CHECK(lines.size() == 1);
+  transcript.tell(0, "one\ntwo\nthree", true);
+  transcript.tell(0, "one\ntwo\nthree", true);
+  transcript.tell(1, "oth", true);  // a stop was "er..."
+  CHECK(lines == std::vector<std::string>{"0one", "0two", "0three", "1oth"});
+
+  // However a text arrives, its lines are the same, and together they are it.
+  std::string text = "a long line of words that is cut behind a blank, since it has more than can be shown in one;";
+  text += std::string(30, ' ') + "\n\n";
+  for (int i = 0; i < 100; ++i) text += "\xE2\x82\xAC";
+  std::vector<std::string> grown, whole;
+  Transcript slow(1, 0, [&](std::size_t, const std::string& line) { grown.push_back(line); });
+  for (std::size_t size = 1; size <= text.size(); ++size) slow.tell(0, text.substr(0, size), size == text.size());
+  Transcript quick(1, 0, [&](std::size_t, const std::string& line) { whole.push_back(line); });
+  quick.tell(0, text, true);
+  CHECK(grown == whole);
+  std::string joined;
+  for (const std::string& line : grown) {
+    CHECK(line.size() <= 72);
+    CHECK(well_formed(line) == line);
+    joined += line;
+  }
+  text.erase(std::remove(text.begin(), text.end(), '\n'), text.end());
+  CHECK(joined == text);
 }
 
 TEST_CASE("a stop ends a text and is cut off, the others go on") {
