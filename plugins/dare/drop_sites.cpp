@@ -85,6 +85,33 @@ Tensor largest(const Tensor& values, std::int64_t dropped) {
   throw Error(ErrorKind::input, text.str());
 }
 
+// Whether so many survivors of independent numbers have less than a chance of e^-60: by Chernoff's bound.
+bool too_many(double kept, double of, double keep_rate) {
+  constexpr double beyond_chance = 60;
+  const double share = kept / of;
+  if (!(share > keep_rate) || keep_rate <= 0) return false;
+  const double lost = share < 1 ? (1 - share) * std::log((1 - share) / (1 - keep_rate)) : 0;
+  return of * (share * std::log(share / keep_rate) + lost) > beyond_chance;
+}
+
+// A difference that the same numbers thinned before, as a patch or a shrunk model has it, which do not say so: what is
+// left would survive again and be rescaled twice. The first elements tell.
+void require_unthinned(const Tensor& before, const Tensor& after, const SiteDrop& drop) {
+  constexpr std::int64_t witnesses = 1 << 16;
+  const std::int64_t count = std::min(witnesses, before.numel());
+  const auto nonzero = [&](const Tensor& values) {
+    return values.view({-1}).narrow(0, 0, count).count_nonzero().item<std::int64_t>();
+  };
+  const std::int64_t of = nonzero(before), kept = nonzero(after);
+  if (of == 0 || !too_many(static_cast<double>(kept), static_cast<double>(of), 1 - drop.rate)) return;
+  std::ostringstream text;
+  text << "site '" << drop.site << "': of " << of << " numbers that are not zero " << kept << " survive at rate "
+       << drop.rate
+       << ", so the same numbers thinned it before, and the model does not say how far (neither a patch nor "
+       << "a model that was shrunk does); draw anew with another `seed`";
+  throw Error(ErrorKind::input, text.str());
+}
+
 double l1_factor(double before, double after) {
   return before > 0 && after > 0 ? before / after : 1;
 }
@@ -129,8 +156,10 @@ void drop_uniform_site(SiteWeight& weight, SiteDrop& drop, const DareOptions& op
   const double factor = plain_factor(drop, options.rescale);
   const std::uint64_t row_length = count / static_cast<std::uint64_t>(weight.sparse.size(0));
   const ElementRule rule{numbers, cut.threshold, earlier, {indices(order.rows), indices(order.columns), row_length}};
+  const Tensor before = weight.sparse.contiguous();
   const DropCounts counts = drop_uniformly(rule, weight, l1, factor);
   if (counts.refilled > 0) refuse_moved(drop.site, counts.refilled, drop.earlier_rate);
+  if (!drop.continued) require_unthinned(before, weight.sparse, drop);
   drop.kept = counts.kept;
   const double gone = drop_ties(cut, order, weight, drop);
   drop.factor = l1 ? l1_factor(counts.before, counts.after - gone) : factor;

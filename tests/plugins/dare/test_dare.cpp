@@ -213,6 +213,20 @@ TEST_CASE("zeros that were filled between stages are refused by name; another se
   CHECK(report(anew, "factor") == 2);
 }
 
+TEST_CASE("a difference that the same numbers thinned, and a model that does not say so, is refused") {
+  const Model base = mamba(), model = relative(tuned(base), base);
+  Model forgotten = dared(model, {{"drop_rate", 0.9}}).mutable_copy();
+  forgotten.remove_hooks("dare/");
+  for (const double rate : {0.5, 0.9, 0.99}) {
+    CHECK_THAT(small::error_of([&] {
+                 dared(forgotten, {{"drop_rate", rate}});
+               }),
+               Contains("the same numbers thinned it before") && Contains("draw anew with another `seed`"));
+  }
+  CHECK_NOTHROW(dared(forgotten, {{"drop_rate", 0.9}}, 1));
+  CHECK_NOTHROW(dared(forgotten, {{"drop_rate", 1.0}}));
+}
+
 TEST_CASE("an order of variables between two stages keeps masks nested: they are the one-shot mask, moved") {
   const Model base = mamba(), start = relative(tuned(base), base);
   const auto moved = [](const Model& model) {
