@@ -1,10 +1,13 @@
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <limits>
 #include <map>
+#include <numeric>
 #include <vector>
 
 #include "colonnade/error.h"
+#include "colonnade/random.h"
 #include "plugins/generate/sampling.h"
 
 namespace colonnade {
@@ -39,7 +42,49 @@ void check(const Sampling& sampling, const std::vector<std::int64_t>& kept) {
   for (const auto& [token, share] : wanted) CHECK(found.at(token) == Approx(share).margin(2e-5));
 }
 
+// The definition by one sort of everything.
+std::int64_t slowly(const std::vector<double>& of, const Sampling& sampling, double uniform) {
+  std::vector<std::int64_t> order(of.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
+    return of[static_cast<std::size_t>(a)] > of[static_cast<std::size_t>(b)];
+  });
+  if (sampling.top_k > 0 && sampling.top_k < std::ssize(order)) order.resize(static_cast<std::size_t>(sampling.top_k));
+  std::vector<double> cumulated;
+  double total = 0;
+  for (const std::int64_t token : order) {
+    total +=
+        std::exp((of[static_cast<std::size_t>(token)] - of[static_cast<std::size_t>(order[0])]) / sampling.temperature);
+    cumulated.push_back(total);
+  }
+  std::size_t kept = 0;
+  while (kept + 1 < cumulated.size() && cumulated[kept] < sampling.top_p * total) ++kept;
+  std::size_t chosen = 0;
+  while (chosen < kept && cumulated[chosen] <= uniform * cumulated[kept]) ++chosen;
+  return order[chosen];
+}
+
 }  // namespace
+
+TEST_CASE("of many tokens the same are drawn as by sorting all") {
+  const RandomStream random(3);
+  for (const double spread : {0.01, 1.0, 6.0}) {
+    std::vector<double> many(20'000);
+    // In steps, so that there are equals.
+    for (std::size_t i = 0; i < many.size(); ++i) many[i] = spread * std::round(50 * random.uniform(i)) / 10;
+    const std::vector<Sampling> samplings = {{.temperature = 1},
+                                             {.temperature = 0.3, .top_p = 0.9},
+                                             {.temperature = 2, .top_p = 0.999},
+                                             {.temperature = 1, .top_k = 300},
+                                             {.temperature = 1, .top_k = 5000, .top_p = 0.5}};
+    for (const Sampling& sampling : samplings) {
+      for (const double uniform : {0.0, 0.013, 0.37, 0.71, 0.98, 0.9999}) {
+        CAPTURE(spread, sampling.temperature, sampling.top_k, sampling.top_p, uniform);
+        CHECK(choose_token(many, sampling, uniform) == slowly(many, sampling, uniform));
+      }
+    }
+  }
+}
 
 TEST_CASE("tokens come up as often as the softmax says") {
   check({.temperature = 1}, {0, 1, 2, 3, 4});
