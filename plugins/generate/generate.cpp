@@ -3,6 +3,7 @@
 #include <ATen/Functions.h>
 
 #include <algorithm>
+#include <limits>
 
 namespace colonnade {
 
@@ -27,6 +28,30 @@ Batch padded(const std::vector<TokenIds>& prompts) {
   batch.tensors["ids"] = ids;
   batch.tensors["mask"] = mask;
   return batch;
+}
+
+// How many tokens of each of `rows` sequences are read at once: logits come of every one, and stay below 256 MiB.
+std::int64_t tokens_at_once(const Model& model, std::int64_t rows) {
+  constexpr std::int64_t kMostLogits = std::int64_t{1} << 26;
+  for (const SiteSpec& site : model.sites()) {
+    if (std::find(site.roles.begin(), site.roles.end(), "head") == site.roles.end()) continue;
+    return std::max<std::int64_t>(1, kMostLogits / site.shape.at(0) / rows);
+  }
+  return std::numeric_limits<std::int64_t>::max();
+}
+
+// Reads the prompts piece by piece; the logits [rows, vocabulary] behind them.
+Tensor read_prompts(const Model& model, const Batch& prompts, NamedTensors& state) {
+  const std::int64_t length = prompts.at("ids").size(1), step = tokens_at_once(model, prompts.at("ids").size(0));
+  Tensor logits;
+  for (std::int64_t first = 0; first < length; first += std::min(step, length - first)) {
+    Batch piece;
+    for (const auto& [name, tensor] : prompts.tensors) {
+      piece.tensors[name] = tensor.narrow(1, first, std::min(step, length - first));
+    }
+    logits = forward_from(model, piece, state).select(1, -1);
+  }
+  return logits;
 }
 
 // Where the first stop begins in what the last `fresh` bytes may have completed.
@@ -61,7 +86,7 @@ std::vector<Continuation> generate(
   std::vector<Continuation> texts(prompts.size());
   std::vector<bool> done(prompts.size(), false);
   NamedTensors state = initial_state(model, rows);
-  Tensor logits = forward_from(model, padded(prompts), state).select(1, -1);
+  Tensor logits = read_prompts(model, padded(prompts), state);
   for (std::int64_t step = 0; step < generation.max_tokens; ++step) {
     const Tensor wide = logits.to(at::kDouble).cpu().contiguous();
     const auto row_size = static_cast<std::size_t>(wide.size(1));

@@ -68,6 +68,23 @@ TEST_CASE("prompts of several lengths go on together as each would alone, read f
   }
 }
 
+TEST_CASE("prompts over a large vocabulary are read piece by piece, and go on as if they were read whole") {
+  // Of two prompts over 32,768 tokens, 1,024 tokens are read at once.
+  Model model = byte_model(32'768).mutable_copy();
+  model.writable("backbone.embeddings").sparse.narrow(0, 256, 32'768 - 256).zero_();  // none but bytes come
+  const RandomStream random(5);
+  TokenIds longer;
+  for (std::uint64_t i = 0; i < 1'500; ++i) longer.push_back(static_cast<std::int64_t>(random.below(i, 256)));
+  const std::vector<TokenIds> prompts = {ids_of("short"), longer};
+  Generation generation;
+  generation.sampling.temperature = 0;
+  generation.max_tokens = 2;
+  const auto found = generate(model, prompts, generation, RandomStream(1), ignore);
+  for (std::size_t i = 0; i < prompts.size(); ++i) {
+    CHECK(found[i].tokens == greedily(model, prompts[i], generation.max_tokens));
+  }
+}
+
 TEST_CASE("a text's random numbers are its own") {
   const Model model = byte_model();
   Generation generation;
