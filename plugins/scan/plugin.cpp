@@ -1,10 +1,12 @@
 // The op of the scan plugin.
 #include <ATen/Functions.h>
 
+#include <functional>
 #include <numeric>
 
 #include "colonnade/colonnade.h"
 #include "colonnade/error.h"
+#include "colonnade/tensor/calibration.h"
 #include "ordering.h"
 #include "update_hook.h"
 
@@ -17,8 +19,8 @@ constexpr double kPercent = 100;
 
 constexpr const char* kDefinition =
     "Orders a model's variables so that correlated ones lie side by side, and folds the order into the weights.\n"
-    "Variables h of the chosen axis are collected while `tokens` tokens pass through the model (channels: the state "
-    "averaged over "
+    "Variables h of the chosen axis are collected while `tokens` tokens of a text, or `samples` examples, pass through "
+    "the model (channels: the state averaged over "
     "its N entries; state: averaged over the channels; model: the residual stream after each block). With Σ_ij = "
     "E[(h_i − μ_i)"
     "(h_j − μ_j)] and its correlations ρ, Cost(i, j) = 1 − |ρ_ij|, and π is the cheapest open path through all "
@@ -80,13 +82,13 @@ Batch reading_batch(const Tokens& tokens, std::int64_t length, std::int64_t firs
   return batch;
 }
 
-Value order_variables(OpContext& context) {
-  const Model source = Model::from_field(context.input("model"));
-  const Tokens tokens = tokens_from(context.input("data"));
-  const OrderingOptions options = OrderingOptions::from_json({{"axis", context.param<std::string>("axis")},
-                                                              {"order", context.param<std::string>("order")},
-                                                              {"pool", context.param<std::string>("pool")},
-                                                              {"solver", context.param<std::string>("solver")}});
+/// What passes through the model, batch by batch.
+struct Reading {
+  std::int64_t batches = 0;
+  std::function<Batch(std::int64_t)> batch;
+};
+
+Reading reading_of(const OpContext& context, const Tokens& tokens) {
   const auto length = context.param<std::int64_t>("length");
   const std::int64_t windows = std::min(context.param<std::int64_t>("tokens"), tokens.count()) / length;
   if (windows == 0) {
@@ -94,13 +96,32 @@ Value order_variables(OpContext& context) {
                                       std::to_string(context.param<std::int64_t>("tokens")) +
                                       " give no window of length " + std::to_string(length));
   }
-  const std::int64_t batches = (windows + kBatch - 1) / kBatch;
-  const auto orders = find_orders(
-      source, options, context.random(), batches,
-      [&](std::int64_t index) {
-        return reading_batch(tokens, length, index * kBatch, std::min(kBatch, windows - index * kBatch));
-      },
-      [&](std::int64_t done) { context.progress(done, batches, "batches"); });
+  return {(windows + kBatch - 1) / kBatch, [=](std::int64_t index) {
+            return reading_batch(tokens, length, index * kBatch, std::min(kBatch, windows - index * kBatch));
+          }};
+}
+
+Reading reading_of(const OpContext& context, at::ScalarType type, Pool pool) {
+  const Field& data = context.input("data");
+  if (data.type == "tokens") return reading_of(context, tokens_from(data));
+  if (pool == Pool::sequence) {
+    throw Error(ErrorKind::usage, "scan: pool = \"sequence\" is for texts; examples are read with pool = \"token\"");
+  }
+  const auto batches = calibration_batches(data, context.param<std::int64_t>("samples"),
+                                           context.param<std::int64_t>("length"), type, kBatch);
+  return {static_cast<std::int64_t>(batches.size()),
+          [=](std::int64_t index) { return batches.at(static_cast<std::size_t>(index)); }};
+}
+
+Value order_variables(OpContext& context) {
+  const Model source = Model::from_field(context.input("model"));
+  const OrderingOptions options = OrderingOptions::from_json({{"axis", context.param<std::string>("axis")},
+                                                              {"order", context.param<std::string>("order")},
+                                                              {"pool", context.param<std::string>("pool")},
+                                                              {"solver", context.param<std::string>("solver")}});
+  const Reading reading = reading_of(context, source.dtype(), options.pool);
+  const auto orders = find_orders(source, options, context.random(), reading.batches, reading.batch,
+                                  [&](std::int64_t done) { context.progress(done, reading.batches, "batches"); });
   Model model = source.mutable_copy();
   for (const FoundOrder& found : orders) {
     permute(model, found.symmetry, order_tensor(found.order));
@@ -108,8 +129,8 @@ Value order_variables(OpContext& context) {
       context.log(found.symmetry.name + ": " + std::to_string(found.constants) + " variables never change");
   }
   if (context.has_param("update_every")) {
-    model.add_hook(
-        make_update_hook(options, context.param<std::int64_t>("update_every"), std::max<std::int64_t>(1, batches)));
+    model.add_hook(make_update_hook(options, context.param<std::int64_t>("update_every"),
+                                    std::max<std::int64_t>(1, reading.batches)));
   }
   const double before = std::accumulate(orders.begin(), orders.end(), 0.0,
                                         [](double sum, const auto& found) { return sum + found.cost_before; });
@@ -133,7 +154,7 @@ void register_plugin(Registrar& registrar) {
       .example("local ordered = base:scan { data = text.train, axis = \"channels\" }")
       .random()
       .input("model", "model", "what is ordered")
-      .input("data", "tokens", "what passes through the model")
+      .input("data", "any", "a text or examples: what passes through the model")
       .output("model", "model", "the same function with its variables in the new order")
       .output("report", "table", "cost before and after, bound, by symmetry")
       .output("order", "tensor",
@@ -148,8 +169,11 @@ void register_plugin(Registrar& registrar) {
                  .fall_back("best"))
       .param(choice("pool", {"token", "sequence"}, "what a sample is: a token's variables, or a sequence's mean")
                  .fall_back("token"))
-      .param(integer("tokens", "tokens passed through the model").range(2, std::nullopt).fall_back(16384))
-      .param(integer("length", "tokens in a sequence").range(1, std::nullopt).fall_back(256))
+      .param(integer("tokens", "tokens of a text passed through the model").range(2, std::nullopt).fall_back(16384))
+      .param(integer("length", "tokens in a sequence of a text").range(1, std::nullopt).fall_back(256))
+      .param(integer("samples", "examples passed through the model, spread evenly over the data")
+                 .range(1, std::nullopt)
+                 .fall_back(64))
       .param(integer("update_every", "order anew after so many steps of every training that follows")
                  .range(1, std::nullopt)
                  .optional())

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "alphaedit_support.h"
-#include "colonnade/tensor/examples.h"
+#include "tests/support/small_clip.h"
 
 // The stages of a cascade, each as one call on a model, on the sites that all of them act on.
 namespace colonnade::alphaedit::stages {
@@ -25,28 +25,15 @@ inline Value apply(const std::string& op, Json params, const Model& model, small
 
 inline Model small_clip() {
   load_all();
-  const Json params = {{"vision_width", 16}, {"vision_layers", 1}, {"vision_heads", 2}, {"text_width", 12},
-                       {"text_layers", 1},   {"text_heads", 2},    {"picture", 24},     {"patch", 8},
-                       {"vocabulary", 20},   {"length", 8},        {"dimensions", 10}};
-  return Model::from_field(small::run("clip/clip", params, {}).at("model"));
+  return small::clip();
 }
 
 inline Field text(std::uint64_t seed) {
   return to_field(small::text(330, seed));
 }
 
-// Pairs of pictures and texts for a CLIP of 24 pixels, 8 tokens and 20 ids.
 inline Field pairs(std::uint64_t seed) {
-  const RandomStream random = RandomStream(seed).at("pairs");
-  Examples examples;
-  constexpr std::int64_t count = 16, length = 8, picture = 24, last = 19;
-  examples.rows["pixels"] =
-      (random_uniform(random.at("pixels"), {count, 3, picture, picture}, at::kDouble) * 255).to(at::kByte);
-  Tensor ids = (random_uniform(random.at("ids"), {count, length}, at::kDouble) * last).to(at::kInt);
-  ids.select(1, length - 1).fill_(last);
-  examples.rows["ids"] = ids;
-  examples.scaling["pixels"] = {{0.5, 0.5, 0.5}, {0.3, 0.3, 0.3}};
-  return to_field(examples);
+  return to_field(small::pairs(seed));
 }
 
 // What the stages act on and read besides the model: collected once from the start.

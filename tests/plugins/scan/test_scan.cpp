@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "tests/support/plugins.h"
+#include "tests/support/small_clip.h"
 #include "tests/support/small_model.h"
 
 extern "C" const colonnade::PluginDescriptor colonnade_plugin;
@@ -87,6 +88,27 @@ std::vector<std::int64_t> counting(std::int64_t size) {
 }
 
 }  // namespace
+
+TEST_CASE("examples pass through a model of pictures and texts: every tower is ordered, its function stays") {
+  register_all();
+  const Model model = small::clip();
+  const Examples examples = small::pairs(1);
+  const auto ordered = [&](Json params) {
+    return small::run("scan/scan", std::move(params), {{"model", model.to_field()}, {"data", to_field(examples)}});
+  };
+  const Batch batch = examples.batch({3, 5, 8, 13});
+  for (const char* axis : {"hidden", "model", "heads"}) {
+    const Value value = ordered({{"axis", axis}, {"samples", 12}});
+    const Table report = table_from(value.at("report"));
+    CHECK(report.rows() == 2);  // a layer, or a residual stream, in each tower
+    for (const char* cost : {"cost_before", "cost_after"}) {
+      CHECK(report.column(cost).cells.at(1).get<double>() > 0);
+    }
+    at::NoGradGuard guard;
+    CHECK(small::relative_error(model_of(value).forward(batch), model.forward(batch)) < 1e-5);
+  }
+  CHECK_THAT(small::error_of([&] { ordered({{"axis", "hidden"}, {"pool", "sequence"}}); }), Contains("is for texts"));
+}
 
 TEST_CASE("whatever the axis and the order, the function stays the same and the weights move") {
   const Model model = mamba();
