@@ -49,6 +49,14 @@ void drop_what_is_dropped(const Model& model) {
 
 }  // namespace
 
+std::string sites_to_mask(const Model& model) {
+  const auto& all = model.sites();
+  const bool selective = std::any_of(all.begin(), all.end(), [](const SiteSpec& site) {
+    return site.kind == SiteKind::conv1d || site.name.ends_with(".x_proj");
+  });
+  return selective ? default_masked_sites : "kind:linear";
+}
+
 Value attach_masks(OpContext& context) {
   const Model source = Model::from_field(context.input("model"));
   if (const auto masks = masks_of(source); !masks.empty()) {
@@ -56,7 +64,7 @@ Value attach_masks(OpContext& context) {
                 "the model has a learned mask already, at site '" + masks.front()->site().name +
                     "'; fold it with `harden` before others are attached, or choose all sites at once");
   }
-  const auto selection = chosen_sites(context, source, default_masked_sites);
+  const auto selection = chosen_sites(context, source, sites_to_mask(source));
   const MaskOptions options = mask_options(context);
   const BudgetOptions budget = budget_options(context);
   const double initial = context.param<double>("initial_logit");

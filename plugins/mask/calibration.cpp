@@ -8,6 +8,7 @@
 #include <set>
 
 #include "colonnade/error.h"
+#include "colonnade/tensor/calibration.h"
 
 namespace colonnade {
 
@@ -91,8 +92,13 @@ std::vector<Batch> calibration_batches(const Tokens& text, std::int64_t tokens, 
   return batches;
 }
 
-std::vector<Batch> calibration_of(OpContext& context) {
+std::vector<Batch> calibration_of(OpContext& context, at::ScalarType type) {
   if (!context.has_input("data")) return {};
+  const Field& data = context.input("data");
+  if (data.type == "examples") {
+    return calibration_batches(data, context.param<std::int64_t>("samples"), context.param<std::int64_t>("length"),
+                               type, windows_at_once);
+  }
   return calibration_batches(tokens_from(context.input("data")), context.param<std::int64_t>("tokens"),
                              context.param<std::int64_t>("length"));
 }
@@ -134,11 +140,15 @@ std::map<std::string, double> cosine_losses(const Model& dense, const Model& mas
   return sums;
 }
 
+std::int64_t rows_of(const Batch& batch) {
+  return batch.at(batch.tensors.contains("targets") ? "targets" : "ids").size(0);
+}
+
 double mean_loss(const Model& model, const std::vector<Batch>& batches) {
   at::NoGradGuard guard;
   double sum = 0, rows = 0;
   for (const Batch& batch : batches) {
-    const auto weight = static_cast<double>(batch.at("ids").size(0));
+    const auto weight = static_cast<double>(rows_of(batch));
     sum += weight * model.loss(batch).item<double>();
     rows += weight;
   }
@@ -151,7 +161,7 @@ double mean_training_loss(const Model& model, const std::vector<Batch>& batches,
   for (std::size_t i = 0; i < batches.size(); ++i) {
     // The last of two steps: schedules are at their end.
     const StepInfo info{true, 1, 2, random.at(static_cast<std::uint64_t>(i))};
-    const auto weight = static_cast<double>(batches[i].at("ids").size(0));
+    const auto weight = static_cast<double>(rows_of(batches[i]));
     sum += weight * model.loss(batches[i], info).item<double>();
     rows += weight;
   }

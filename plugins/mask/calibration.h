@@ -16,8 +16,11 @@ namespace colonnade {
 // window.
 std::vector<Batch> calibration_batches(const Tokens& text, std::int64_t tokens, std::int64_t length);
 
-// The batches of an op's optional input "data" by its parameters `tokens` and `length`; none without data.
-std::vector<Batch> calibration_of(OpContext& context);
+// The batches of an op's optional input "data": of a text by its parameters `tokens` and `length`, of examples by
+// `samples`; none without data.
+std::vector<Batch> calibration_of(OpContext& context, at::ScalarType type);
+// Windows of a text, or examples.
+std::int64_t rows_of(const Batch& batch);
 
 // ‖x‖₂ over all tokens of what each site is given, for each of its inputs: [columns] for linears, [rows] for
 // convolutions (a channel's own input), f64. Throws Error(usage) for embeddings and vectors, which are given no

@@ -96,9 +96,9 @@ std::vector<Target> make_targets(const OpContext& context, const Model& model,
 Value mask_fixed(OpContext& context) {
   at::NoGradGuard guard;
   const Model source = Model::from_field(context.input("model"));
-  const auto selection = chosen_sites(context, source, default_masked_sites);
+  const auto selection = chosen_sites(context, source, sites_to_mask(source));
   const auto names = selected_names(selection);
-  const auto batches = calibration_of(context);
+  const auto batches = calibration_of(context, source.dtype());
   std::map<std::string, Tensor> norms;
   if (method_of(context) == "wanda") {
     if (batches.empty())

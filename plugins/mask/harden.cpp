@@ -92,13 +92,14 @@ Value harden_masks(OpContext& context) {
   }
   model.remove_hooks("mask/budget");
 
-  const auto batches = calibration_of(context);
+  const auto batches = calibration_of(context, source.dtype());
   std::map<std::string, double> losses;
   Scalar gap{std::numeric_limits<double>::quiet_NaN(), 0, {}, "nats", Better::lower, {}};
   if (!batches.empty()) {
     losses = cosine_losses(dense, model, sites, batches);
     gap.value = mean_loss(model, batches) - mean_training_loss(source, batches, context.random().at("gap"));
-    for (const Batch& batch : batches) gap.n += batch.at("targets").numel();
+    for (const Batch& batch : batches)
+      gap.n += batch.tensors.contains("targets") ? batch.at("targets").numel() : rows_of(batch);
   }
   Value value;
   value.fields["report"] = to_field(report_of(masks, model, losses));

@@ -82,7 +82,7 @@ std::vector<Scored> score_by_weights(OpContext& context, const Model& model, con
   const auto selection = chosen_sites(context, model, default_scored_sites);
   std::map<std::string, Tensor> gradients;
   if (method == "gradient") {
-    const auto batches = calibration_of(context);
+    const auto batches = calibration_of(context, model.dtype());
     if (batches.empty()) throw Error(ErrorKind::usage, "method = \"gradient\" needs the input `data`");
     gradients = mean_gradients(model, selected_names(selection), batches);
   }

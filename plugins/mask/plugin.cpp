@@ -9,8 +9,8 @@ namespace {
 const std::vector<std::string> granularities = {"element", "row", "column", "block"};
 
 void declare_division(OpDeclaration& op) {
-  op.param(sites("sites",
-                 std::string("what is masked; by default ") + default_masked_sites + ", as far as the model has them")
+  op.param(sites("sites", std::string("what is masked; by default ") + default_masked_sites +
+                              " as far as the model has them; in a model that has none, kind:linear")
                .optional())
       .param(choice("granularity", granularities, "what one decision keeps or drops").fall_back("element"))
       .param(integer("block_rows", "rows of a block").range(1, std::nullopt).fall_back(8))
@@ -18,9 +18,13 @@ void declare_division(OpDeclaration& op) {
 }
 
 void declare_calibration(OpDeclaration& op) {
-  op.param(integer("tokens", "tokens of the data that are looked at, in windows spread evenly")
+  constexpr std::int64_t usual_samples = 64;
+  op.param(integer("samples", "examples that are looked at, where the data is examples, spread evenly")
                .range(1, std::nullopt)
-               .fall_back(8192))
+               .fall_back(usual_samples))
+      .param(integer("tokens", "tokens of a text that are looked at, in windows spread evenly")
+                 .range(1, std::nullopt)
+                 .fall_back(8192))
       .param(integer("length", "tokens in a window").range(1, std::nullopt).fall_back(256));
 }
 
@@ -91,7 +95,7 @@ void declare_harden(Registrar& registrar) {
       .example("local sparse = masked:harden { data = text.valid }")
       .random()
       .input("model", "model", "a model with learned masks")
-      .optional_input("data", "tokens", "text for cosine losses and the gap")
+      .optional_input("data", "any", "a text or examples for cosine losses and the gap")
       .output("model", "model", "with masked weights")
       .output("report", "table", "for each site: elements, sparsity, soft sparsity, importance, cosine loss")
       .output("sparsity", "scalar", "share of the masked elements that is zero")
@@ -118,7 +122,7 @@ void declare_fixed(Registrar& registrar) {
       .example("local pruned = base:fixed { method = \"magnitude\", sparsity = 0.5 }")
       .random()
       .input("model", "model", "what is masked")
-      .optional_input("data", "tokens", "text for wanda and for cosine losses")
+      .optional_input("data", "any", "a text or examples for wanda and for cosine losses")
       .output("model", "model", "with masked weights")
       .output("report", "table", "for each site: elements, sparsity, cosine loss (with data)")
       .output("sparsity", "scalar", "share of the chosen elements that is zero")
@@ -148,7 +152,7 @@ void declare_importance(Registrar& registrar) {
       .example("local scores = probe:importance { method = \"sigma\" }")
       .random()
       .input("model", "model", "what is scored")
-      .optional_input("data", "tokens", "text for the gradient")
+      .optional_input("data", "any", "a text or examples for the gradient")
       .output("importance", "table", "site, layer, importance, measure, elements")
       .param(choice("method", {"sigma", "logit_magnitude", "mask_mean", "gradient", "weight_norm", "random"},
                     "what is measured")

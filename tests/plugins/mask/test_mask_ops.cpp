@@ -1,7 +1,12 @@
+#include <ATen/core/grad_mode.h>
+
 #include <catch2/catch.hpp>
+#include <cmath>
+#include <numeric>
 
 #include "plugins/mask/mask.h"
 #include "tests/support/plugins.h"
+#include "tests/support/small_clip.h"
 #include "tests/support/small_model.h"
 
 extern "C" const colonnade::PluginDescriptor colonnade_plugin;
@@ -46,6 +51,40 @@ double zeros(const Tensor& tensor) {
 }
 
 }  // namespace
+
+TEST_CASE("a model of pictures and texts is masked on its linear sites, its examples are what is looked at") {
+  register_all();
+  const Model model = small::clip();
+  const Field pairs = to_field(small::pairs(1));
+  const auto on_pairs = [&](const std::string& op, const Model& subject, Json params) {
+    return small::run(op, std::move(params), {{"model", subject.to_field()}, {"data", pairs}});
+  };
+  const Model learned = small::run_model("mask/mask", {{"target_sparsity", 0.3}}, model);
+  CHECK(masks_of(learned).size() == select_sites(model, "kind:linear").size());
+  const Value hard = on_pairs("mask/harden", learned, {{"samples", 10}});
+  CHECK(scalar_from(hard.at("gap")).n == 10);
+  CHECK(std::isfinite(scalar(hard, "gap")));
+  // Wanda by its definition, on a site that is given every patch of every picture.
+  const std::string site = "vision_model.encoder.layers.0.mlp.fc1";
+  const Value pruned = on_pairs("mask/fixed", model, {{"method", "wanda"}, {"sparsity", 0.5}, {"sites", site}});
+  struct Inputs final : Observer {
+    std::string name;
+    Tensor squares;
+    bool wants_site(const SiteSpec& spec) const override { return spec.name == name; }
+    void on_site(const SiteSpec&, const Tensor& in, const Tensor&) override {
+      squares = in.to(at::kDouble).reshape({-1, in.size(-1)}).square().sum(0);
+    }
+  } inputs;
+  inputs.name = site;
+  std::vector<std::int64_t> all(16);
+  std::iota(all.begin(), all.end(), 0);
+  at::NoGradGuard guard;
+  model.forward(small::pairs(1).batch(all), {}, &inputs);
+  const Tensor scores = model.weight(site).sparse.to(at::kDouble).abs() * inputs.squares.sqrt();
+  const Tensor order = scores.argsort(1, true), mask = Model::from_field(pruned.at("model")).weight(site).mask;
+  CHECK(mask.gather(1, order.narrow(1, 0, 8)).all().item<bool>());
+  CHECK_FALSE(mask.gather(1, order.narrow(1, 8, 8)).any().item<bool>());
+}
 
 TEST_CASE("fresh masks lie on the default sites and evaluation keeps the budget at once") {
   register_all();
