@@ -28,7 +28,7 @@ class Reader {
     const Json& model = member(document_, "model", "");
     expect(model, "type", "BPE", "model.");
     read_options(model);
-    read_tokens(member(model, "vocab", "model."));
+    read_tokens(member(model, "vocab", "model."), model.value("unk_token", Json()));
     read_merges(member(model, "merges", "model."));
     if (document_.contains("added_tokens")) read_added(document_.at("added_tokens"));
     return std::move(out_);
@@ -92,7 +92,9 @@ class Reader {
     out_.size = std::ssize(out_.bytes);
   }
 
-  void read_tokens(const Json& vocabulary) {
+  static bool in_utf8(std::size_t byte) { return byte < 0xC0 || (byte > 0xC1 && byte < 0xF5); }
+
+  void read_tokens(const Json& vocabulary, const Json& unknown) {
     if (!vocabulary.is_object()) refuse("'model.vocab' is no object");
     std::unordered_map<std::string, char> bytes;
     for (int byte = 0; byte < 256; ++byte) {
@@ -115,6 +117,9 @@ class Reader {
     for (std::size_t byte = 0; byte < out_.byte_ids.size(); ++byte) {
       const auto found = out_.ids.find(byte_text(static_cast<std::uint8_t>(byte)));
       out_.byte_ids[byte] = found == out_.ids.end() ? -1 : found->second;
+      if (found != out_.ids.end() || unknown.is_null() || !in_utf8(byte)) continue;
+      refuse("'model.vocab' has no token of byte " + std::to_string(byte) + ", and 'model.unk_token' is " +
+             unknown.dump() + "; only null is known where bytes are missing");
     }
   }
 
@@ -163,7 +168,8 @@ class Reader {
       }
       const std::int32_t id = checked_id(member(each, "id", "added_tokens."), text);
       define_added(id, text);
-      (flag(each, "normalized", true) ? out_.added_normalised : out_.added).add({text, id});
+      const bool normalised = flag(each, "normalized", true);
+      (normalised ? out_.added_normalised : out_.added).add({normalised && out_.compose ? composed(text) : text, id});
     }
   }
 

@@ -8,6 +8,7 @@
 #include <functional>
 #include <sstream>
 
+#include "colonnade/byte_pairs.h"
 #include "colonnade/error.h"
 #include "colonnade/unicode.h"
 
@@ -97,6 +98,17 @@ TEST_CASE("a tokenizer survives as a value, and bytes are a tokenizer too") {
   CHECK(tokenizer.encode("a\xff") == tokenizer.encode("a\xef\xbf\xbd"));
 }
 
+TEST_CASE("an added token that is normalised is found in normalised text") {
+  Json document = Json::parse(read_file(fixture("tokenizer.json")));
+  const std::int64_t id = Tokenizer(document.dump(), "before").size();
+  const char* const apart = "e\xCC\x81\xCC\xA3";  // whose composed form begins with another letter
+  document["added_tokens"].push_back({{"id", id}, {"content", apart}, {"normalized", true}});
+  const Tokenizer tokenizer(document.dump(), "tokenizer.json");
+  for (const std::string& text : {std::string(apart), composed(apart)}) {
+    CHECK(tokenizer.encode(text) == std::vector<std::int32_t>{static_cast<std::int32_t>(id)});
+  }
+}
+
 TEST_CASE("a damaged or foreign tokenizer.json is refused by its entry") {
   const Json good = Json::parse(read_file(fixture("tokenizer.json")));
   const auto refused = [&](const std::function<void(Json&)>& damage) -> std::string {
@@ -119,6 +131,10 @@ TEST_CASE("a damaged or foreign tokenizer.json is refused by its entry") {
   CHECK_THAT(refused([](Json& t) { t["model"]["vocab"].erase("a"); }), Contains("part of merge"));
   CHECK_THAT(refused([](Json& t) { t["model"]["merges"][3] = "one"; }), Contains("merge 4"));
   CHECK_THAT(refused([](Json& t) { t["model"]["merges"][3] = "zzzz a"; }), Contains("left part of merge 4"));
+  const auto no_byte_1 = [](Json& t) { t["model"]["vocab"].erase(byte_text(1)); };
+  CHECK(refused(no_byte_1) == "accepted");
+  CHECK_THAT(refused([&](Json& t) { no_byte_1(t), t["model"]["unk_token"] = "<|endoftext|>"; }),
+             Contains("no token of byte 1") && Contains("'model.unk_token'"));
   CHECK_THAT(refused([](Json& t) { t["model"]["dropout"] = 0.5; }), Contains("'model.dropout' is 0.5"));
   CHECK_THAT(refused([](Json& t) { t["added_tokens"][0]["lstrip"] = true; }), Contains("'lstrip'"));
   CHECK_THAT(refused([](Json& t) { t["added_tokens"][0]["content"] = ""; }), Contains("expected a text"));
