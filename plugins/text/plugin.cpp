@@ -36,16 +36,25 @@ std::string read_file(const std::string& path) {
   return text.str();
 }
 
+// From a tokenizer.json, or the folder that has one.
+Tokenizer published_tokenizer(std::string path) {
+  if (std::filesystem::is_directory(path)) path += "/tokenizer.json";
+  return Tokenizer(read_file(path), path);
+}
+
 Tokenizer chosen_tokenizer(const OpContext& context) {
   const bool pairs = context.param<std::string>("vocabulary") == "byte_pairs";
   if (pairs != context.has_param("tokenizer")) {
     throw Error(ErrorKind::usage, pairs ? "vocabulary = \"byte_pairs\" needs tokenizer = a tokenizer.json"
                                         : "a tokenizer was given; allowed: with vocabulary = \"byte_pairs\" only");
   }
-  if (!pairs) return Tokenizer();
-  std::string path = context.param<std::string>("tokenizer");
-  if (std::filesystem::is_directory(path)) path += "/tokenizer.json";
-  return Tokenizer(read_file(path), path);
+  return pairs ? published_tokenizer(context.param<std::string>("tokenizer")) : Tokenizer();
+}
+
+Value read_byte_pairs(OpContext& context) {
+  Value value;
+  value.fields["tokenizer"] = to_field(published_tokenizer(context.param<std::string>("path")));
+  return value;
 }
 
 Field tokens_of(const std::vector<Piece>& pieces, bool documents, const Tokenizer& tokenizer, const std::string& split,
@@ -93,6 +102,19 @@ void register_plugin(Registrar& registrar) {
       .param(
           integer("domains", "ranges that a published training split is cut into").range(1, std::nullopt).fall_back(2))
       .run(read_text);
+
+  registrar.op("byte_pairs")
+      .doc(
+          "Reads the tokenizer of published weights, for texts of one's own.\n"
+          "A Hugging Face tokenizer.json of GPT-2's or GPT-NeoX's kind, as `text` reads it with vocabulary = "
+          "\"byte_pairs\".")
+      .example(
+          "local pairs = col.byte_pairs { path = col.setting(\"mamba.path\") }\nlocal texts = base:generate { prompts "
+          "= "
+          "{ \"Once\" }, tokenizer = pairs.tokenizer }.texts")
+      .output("tokenizer", "tokenizer", "turns texts into its tokens and back")
+      .param(path("path", "a tokenizer.json, or the folder that has one"))
+      .run(read_byte_pairs);
 }
 
 }  // namespace

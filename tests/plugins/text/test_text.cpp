@@ -91,10 +91,10 @@ std::string refusal(const fs::path& path, std::optional<std::int64_t> domain = {
   return error_of([&] { read_corpus(path, domain, domains); });
 }
 
-Value run_text(Json params) {
+Value run_text(Json params, const std::string& op = "text/text") {
   register_linked_plugin(colonnade_plugin);
   RunRequest request;
-  request.op = "text/text";
+  request.op = op;
   request.params = std::move(params);
   return run_op(request);
 }
@@ -307,6 +307,17 @@ TEST_CASE("WikiText-2 as published: validation and test are there, the training 
   CHECK(corpus.valid == read_bytes(files["valid"]));
   CHECK(corpus.test == read_bytes(files["test"]));
   CHECK(corpus.train.size() == 300);
+}
+
+TEST_CASE("a published tokenizer is read by itself, from its file or its folder") {
+  const std::string folder = std::string(COLONNADE_TEST_SOURCE_DIR) + "/tests/oracles/byte_pairs";
+  for (const std::string& path : {folder, folder + "/tokenizer.json"}) {
+    const Tokenizer tokenizer = tokenizer_from(run_text({{"path", path}}, "text/byte_pairs").at("tokenizer"));
+    CHECK(tokenizer.encode("the loop") == Tokenizer(read_bytes(folder + "/tokenizer.json"), "").encode("the loop"));
+  }
+  const Folder empty;
+  CHECK_THROWS_WITH(run_text({{"path", empty.path().string()}}, "text/byte_pairs"),
+                    Catch::Contains("tokenizer.json: cannot be read"));
 }
 
 TEST_CASE("byte pairs are the tokenizer's ids of each split; bytes and words stay those of the text") {
