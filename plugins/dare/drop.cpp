@@ -237,4 +237,13 @@ template void drop_elements_plain<double>(const ElementRule&, const ElementRange
 template void drop_decided<float>(const bool*, std::int64_t, float, bool, float*, DropCounts&);
 template void drop_decided<double>(const bool*, std::int64_t, double, bool, double*, DropCounts&);
 
+bool beyond_chance(std::int64_t kept, std::int64_t of, double keep_rate) {
+  constexpr double nats = 60;
+  if (of == 0 || keep_rate <= 0) return false;
+  const double share = static_cast<double>(kept) / static_cast<double>(of);
+  if (!(share > keep_rate)) return false;
+  const double of_dropped = share < 1 ? (1 - share) * std::log((1 - share) / (1 - keep_rate)) : 0;
+  return static_cast<double>(of) * (share * std::log(share / keep_rate) + of_dropped) > nats;
+}
+
 }  // namespace colonnade::dare

@@ -68,4 +68,8 @@ struct ExactCut {
 };
 ExactCut exact_cut(const RandomStream& numbers, std::uint64_t count, std::uint64_t dropped);
 
+/// Whether more than chance kept `kept` of `of` numbers at this rate, to e^-60 by Chernoff's bound: then the numbers
+/// drawn are those that thinned them before.
+bool beyond_chance(std::int64_t kept, std::int64_t of, double keep_rate);
+
 }  // namespace colonnade::dare

@@ -73,6 +73,7 @@ class TensorDrop {
           kept += of(slot).counts.kept;
           write(of(slot).out.data(), of(slot).out.size());
         });
+    require_unthinned();
     result.dropped = drop_.elements - kept;
     return result;
   }
@@ -151,14 +152,30 @@ class TensorDrop {
     if (!equals_before_.empty()) memory.equals = equals_before_[static_cast<std::size_t>(task)];
   }
 
-  void make_output(std::int64_t task, Memory<Real>& memory, double factor) const {
+  static std::int64_t nonzero(const Real* values, std::int64_t count) {
+    return std::count_if(values, values + count, [](Real value) { return value != 0; });
+  }
+
+  // Files hold no history: where the same numbers thinned them before, what is left would be rescaled twice.
+  void require_unthinned() const {
+    if (options_.strategy != Strategy::uniform || !beyond_chance(survivors_, witnesses_, 1 - options_.rate)) return;
+    refuse("was thinned by the same numbers before: of " + std::to_string(witnesses_) +
+           " differences that are not zero, " + std::to_string(survivors_) + " survive at rate " +
+           std::to_string(options_.rate) +
+           "; thin the files of before at the rate wanted in all, or draw with another "
+           "`seed`");
+  }
+
+  void make_output(std::int64_t task, Memory<Real>& memory, double factor) {
     start(task, memory);
     const std::size_t size = size_of(drop_.tuned.type);
     const std::int64_t here = std::min(kTaskElements, drop_.elements - task * kTaskElements);
     memory.out.resize(static_cast<std::size_t>(here) * size);
     std::byte* out = memory.out.data();
     each_block(task, memory, [&](std::int64_t first, std::int64_t count, const Real* base) {
+      if (first == 0) witnesses_ = nonzero(memory.values.data(), count);
       thin(first, count, factor, false, memory);
+      if (first == 0) survivors_ = nonzero(memory.values.data(), count);
       if (!add_narrow(drop_.tuned.type, base, memory.values.data(), count, out)) {
         refuse("is no finite number of its type any more when its difference is scaled by " + std::to_string(factor));
       }
@@ -263,7 +280,8 @@ class TensorDrop {
   ElementRule rule_;
   std::vector<std::uint64_t> ties_;
   SizeCut size_cut_;
-  std::vector<std::int64_t> equals_before_;  // by task
+  std::vector<std::int64_t> equals_before_;     // by task
+  std::int64_t witnesses_ = 0, survivors_ = 0;  // not zero in the first block, before and after
 };
 
 }  // namespace

@@ -85,15 +85,6 @@ Tensor largest(const Tensor& values, std::int64_t dropped) {
   throw Error(ErrorKind::input, text.str());
 }
 
-// Whether so many survivors of independent numbers have less than a chance of e^-60: by Chernoff's bound.
-bool too_many(double kept, double of, double keep_rate) {
-  constexpr double beyond_chance = 60;
-  const double share = kept / of;
-  if (!(share > keep_rate) || keep_rate <= 0) return false;
-  const double lost = share < 1 ? (1 - share) * std::log((1 - share) / (1 - keep_rate)) : 0;
-  return of * (share * std::log(share / keep_rate) + lost) > beyond_chance;
-}
-
 // A difference that the same numbers thinned before, as a patch or a shrunk model has it, which do not say so: what is
 // left would survive again and be rescaled twice. The first elements tell.
 void require_unthinned(const Tensor& before, const Tensor& after, const SiteDrop& drop) {
@@ -103,7 +94,7 @@ void require_unthinned(const Tensor& before, const Tensor& after, const SiteDrop
     return values.view({-1}).narrow(0, 0, count).count_nonzero().item<std::int64_t>();
   };
   const std::int64_t of = nonzero(before), kept = nonzero(after);
-  if (of == 0 || !too_many(static_cast<double>(kept), static_cast<double>(of), 1 - drop.rate)) return;
+  if (of == 0 || !beyond_chance(kept, of, 1 - drop.rate)) return;
   std::ostringstream text;
   text << "site '" << drop.site << "': of " << of << " numbers that are not zero " << kept << " survive at rate "
        << drop.rate

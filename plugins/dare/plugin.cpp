@@ -16,7 +16,9 @@ void declare_files(Registrar& registrar) {
           "draws "
           "for a model's sites, a site being called like its tensor without `.weight`; computed in fp32 (f64 where a "
           "tensor is), rounded once. A tensor that base lacks, and one of whole numbers, is kept as it is and named in "
-          "the report. Nothing is held in memory: sizes and l1 take passes of their own over the files.")
+          "the report. Files hold no history: a schedule thins tuned's own files each time, and what the same numbers "
+          "thinned already is refused. Nothing is held in memory: sizes and l1 take passes of their own over the "
+          "files.")
       .example("local thin = col.dare_files { base = \"base\", tuned = \"tuned\", drop_rate = 0.9 }")
       .random()
       .fixed_stream()

@@ -136,6 +136,23 @@ TEST_CASE("files are thinned bit for bit as a model's sites are, whatever thread
   }
 }
 
+TEST_CASE("files that the same numbers thinned before are refused, by tensor") {
+  const Scratch scratch;
+  const Tensor base = normal({80, 100}, 1), fine = base + 0.01 * normal({80, 100}, 2);
+  write_weights(scratch / "base.safetensors", {{"a.weight", base}});
+  write_weights(scratch / "tuned.safetensors", {{"a.weight", fine}});
+  const Value thin = thinned(scratch / "base.safetensors", scratch / "tuned.safetensors", {{"drop_rate", 0.9}});
+  read_back(scratch, thin);
+  const std::string again = scratch / "back/model.safetensors";
+  for (const double rate : {0.5, 0.9, 0.95}) {
+    CHECK_THAT(small::error_of([&] {
+                 thinned(scratch / "base.safetensors", again, {{"drop_rate", rate}});
+               }),
+               Contains("tensor 'a.weight' was thinned by the same numbers before") && Contains("another `seed`"));
+  }
+  CHECK_NOTHROW(thinned(scratch / "base.safetensors", again, {{"drop_rate", 0.9}}, 1));
+}
+
 TEST_CASE("every type of number is computed in fp32 and rounded once; what is larger than a task too") {
   const Scratch scratch;
   const std::int64_t rows = 700, columns = 801;  // more than two tasks, and no multiple of any block
