@@ -207,6 +207,9 @@ std::string failures(const StudyResults& results) {
     out += fmt::format("{} of {} trials: {}\n\n{}\n", trials.size(), results.trials.size(), fmt::join(names, ", "),
                        code_block(message));
   }
+  if (!results.shared.failure.empty()) {
+    out += fmt::format("Of what is shared by all arms:\n\n{}\n", code_block(results.shared.failure));
+  }
   for (const std::string& note : results.notes) {
     if (!said.contains(note)) out += "- " + escaped_markdown(note) + "\n";
   }

@@ -113,6 +113,16 @@ TEST_CASE("A study without trials or declarations has a report", "[report]") {
   CHECK_FALSE(fs::exists(folder.path() / "MEASURED_REPORT.md"));
 }
 
+TEST_CASE("What is shared by all arms and failed is among what failed", "[report]") {
+  const ReportFolder folder;
+  StudyResults results;
+  results.study = "shared";
+  results.shared.failure = "op images/folder: no picture could be used";
+  write_report(results, folder.path(), true);
+  const std::string report = file_text(folder.path() / "RESEARCH_REPORT.md");
+  CHECK_THAT(report, Catch::Contains("no picture could be used") && !Catch::Contains("Nothing failed"));
+}
+
 TEST_CASE("Figures are drawn alike twice, without dates, paths or the program's name", "[report][needs]") {
   if (gnuplot_missing()) return;
   for (const StudyResults& results : {small_results(), hostile_results()}) {
