@@ -68,6 +68,17 @@ Outcome compensate_site(const SiteSpec& site, const SiteWeight& before, SiteWeig
   return outcome;
 }
 
+// A model whose variables were ordered anew since lost nothing where `before` has other numbers: the same numbers in
+// another order are told by the references, which no stage changes.
+void require_same_order(const std::string& site, const SiteWeight& before, const SiteWeight& now) {
+  if (!before.has_reference() || !now.has_reference() || at::equal(before.reference, now.reference)) return;
+  const auto sorted = [](const Tensor& tensor) { return std::get<0>(tensor.reshape({-1}).sort()); };
+  if (!at::equal(sorted(before.reference), sorted(now.reference))) return;
+  throw Error(ErrorKind::input, "site '" + site + "' has its variables in another order than before, as `scan` puts " +
+                                    "them; compensate first, or order `before` before it is compressed and collect " +
+                                    "the keys of that model");
+}
+
 // Sites that the statistics know.
 std::string default_sites(const Model& model, const Statistics& keys) {
   std::string names;
@@ -91,8 +102,10 @@ Value compensate(OpContext& context) {
   if (context.has_input("preserve")) plan.preserve = statistics_from(context.input("preserve"));
   const auto names = selected_names(chosen_sites(context, source, default_sites(source, plan.keys)));
   for (const std::string& name : names) {
-    if (source.site(name).shape == before_source.site(name).shape) continue;
-    throw Error(ErrorKind::input, "site '" + name + "' has other sizes before; both models have the same structure");
+    if (source.site(name).shape != before_source.site(name).shape) {
+      throw Error(ErrorKind::input, "site '" + name + "' has other sizes before; both models have the same structure");
+    }
+    require_same_order(name, before_source.weight(name), source.weight(name));
   }
   Model model = editable_copy(source, names);
   const Model before = editable_copy(before_source, names);

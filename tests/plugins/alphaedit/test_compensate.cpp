@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <catch2/catch.hpp>
 
 #include "alphaedit_support.h"
@@ -145,6 +146,24 @@ TEST_CASE("a base and difference, adapters and all-zero weights are met") {
     CHECK(!at::logical_and(mended.weight(name).sparse != 0, mended.weight(name).mask.logical_not()).any().item<bool>());
   }
   CHECK(scalar_from(value.at("restored")).value > 0);
+}
+
+TEST_CASE("a model whose variables were put in another order since is refused") {
+  Model before = mamba().mutable_copy();
+  for (const std::string& site : selected_names(select_sites(before, chosen))) {
+    SiteWeight& weight = before.writable(site);
+    set_reference(weight, weight.sparse * 0.9);
+  }
+  const Statistics keys = statistics_of(before, chosen);
+  Model ordered = thinned(before);
+  CHECK_NOTHROW(compensate(ordered, before, keys, Json::object()));
+  const auto symmetries = ordered.symmetries();
+  const auto channels = std::find_if(symmetries.begin(), symmetries.end(),
+                                     [](const Symmetry& symmetry) { return symmetry.axis == "channels"; });
+  REQUIRE(channels != symmetries.end());
+  permute(ordered, *channels, at::arange(channels->size).flip(0));
+  CHECK_THAT(small::error_of([&] { compensate(ordered, before, keys, Json::object()); }),
+             Contains("variables in another order than before"));
 }
 
 TEST_CASE("mistakes are told by site") {
