@@ -1,4 +1,7 @@
 // The ops of the mamba plugin.
+#include <algorithm>
+#include <iterator>
+
 #include "architecture.h"
 #include "colonnade/colonnade.h"
 #include "colonnade/error.h"
@@ -8,8 +11,17 @@
 namespace colonnade::mamba {
 namespace {
 
-/// Sizes that `mamba` sets and `mamba/load` may check.
-const char* const kSizes[] = {"d_model", "layers", "d_state", "expand", "conv_width", "dt_rank", "vocabulary"};
+/// A size that `mamba` sets and `mamba/load` may check. Beyond `largest` there is no memory for it, and products of
+/// sizes could leave 64 bits.
+struct Size {
+  const char* name;
+  std::int64_t largest;
+};
+
+constexpr std::int64_t kLargestWidth = std::int64_t{1} << 20;
+constexpr Size kSizes[] = {
+    {"d_model", kLargestWidth}, {"layers", 1 << 14},        {"d_state", kMaxScanStates},          {"expand", 1 << 10},
+    {"conv_width", 1 << 12},    {"dt_rank", kLargestWidth}, {"vocabulary", std::int64_t{1} << 30}};
 
 Value model_value(const Model& model) {
   Value value;
@@ -45,8 +57,8 @@ Value load(OpContext& context) {
   LoadRequest request;
   request.weights = context.param<std::string>("path");
   if (context.has_param("config")) request.config = context.param<std::string>("config");
-  for (const char* name : kSizes) {
-    if (context.has_param(name)) request.expected[name] = context.params().at(name);
+  for (const Size& size : kSizes) {
+    if (context.has_param(size.name)) request.expected[size.name] = context.params().at(size.name);
   }
   if (context.has_param("norm_epsilon")) request.expected["norm_epsilon"] = context.params().at("norm_epsilon");
   request.discretization = parse_discretization(context.param<std::string>("discretization"));
@@ -56,7 +68,8 @@ Value load(OpContext& context) {
 }
 
 Param size_param(const std::string& name, const std::string& doc) {
-  return integer(name, doc).range(1, name == "d_state" ? std::optional<double>(kMaxScanStates) : std::nullopt);
+  const auto size = std::find_if(std::begin(kSizes), std::end(kSizes), [&](const Size& s) { return s.name == name; });
+  return integer(name, doc).range(1, static_cast<double>(size->largest));
 }
 
 void declare_computation(OpDeclaration& op) {
@@ -112,8 +125,9 @@ void declare_load(Registrar& registrar) {
                   "weights as published: safetensors or pytorch_model.bin, or the folder of these, of shards with "
                   "their index, of config.json"))
       .param(path("config", "config.json where it does not lie in that folder").optional());
-  for (const char* name : kSizes) {
-    op.param(size_param(name, std::string("the ") + name + " that the weights must have; by default any").optional());
+  for (const Size& size : kSizes) {
+    const std::string doc = std::string("the ") + size.name + " that the weights must have; by default any";
+    op.param(size_param(size.name, doc).optional());
   }
   op.param(real("norm_epsilon", "added to the mean square in the norms; by default what config.json says, else 1e-5")
                .above(0)

@@ -212,7 +212,7 @@ std::string with_op(const std::string& id, const std::string& what) {
 
 // LibTorch ends its messages with the frames of the stack, which say nothing to the user of an op: they go to the log.
 std::string without_frames(const std::string& what) {
-  const auto frames = what.find("\nException raised from ");
+  const auto frames = std::min(what.find("\nException raised from "), what.find("\nframe #"));
   if (frames == std::string::npos) return what;
   std::fprintf(stderr, "%s\n", what.c_str());
   return what.substr(0, frames);

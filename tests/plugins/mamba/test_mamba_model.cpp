@@ -238,6 +238,10 @@ TEST_CASE("a fresh float32 model is the rounded float64 one, and predicts nearly
 
 TEST_CASE("a value out of range is refused with what is allowed") {
   CHECK_THROWS_WITH(make_model({{"d_state", 300}}), Catch::Contains("d_state") && Catch::Contains("256"));
+  // 2^62 times d_model would be 0 channels.
+  CHECK_THROWS_WITH(make_model({{"expand", std::int64_t{1} << 62}}),
+                    Catch::Contains("expand") && Catch::Contains("1024"));
+  CHECK_THROWS_WITH(make_model({{"layers", 1'000'000'000}}), Catch::Contains("layers") && Catch::Contains("16384"));
   CHECK_THROWS_WITH(make_model({{"kernel", "fast"}}), Catch::Contains("fused") && Catch::Contains("reference"));
 }
 

@@ -111,6 +111,9 @@ void register_faulty(Registrar& registrar) {
   declare(registrar, "throws_frames").run([](OpContext&) -> Value {
     throw std::runtime_error("no memory\nException raised from alloc at alloc.cpp:1\nframe #0: alloc");
   });
+  declare(registrar, "throws_frames_alone").run([](OpContext&) -> Value {
+    throw std::runtime_error("can't allocate memory\nframe #0: alloc");
+  });
   declare(registrar, "throws_int").run([](OpContext&) -> Value { throw 3; });
   declare(registrar, "throws_error").run([](OpContext&) -> Value { throw Error(ErrorKind::input, "bad data"); });
   declare(registrar, "asks_unknown_param").run([](OpContext& context) { return number(context.param<double>("x")); });
@@ -226,6 +229,7 @@ TEST_CASE("whatever an op throws becomes an error with its name") {
   CHECK_THROWS_WITH(run_op(request("throws")), "op demo/throws: broken");
   CHECK(kind_of_failure(request("throws")) == ErrorKind::op);
   CHECK_THROWS_WITH(run_op(request("throws_frames")), "op demo/throws_frames: no memory");
+  CHECK_THROWS_WITH(run_op(request("throws_frames_alone")), "op demo/throws_frames_alone: can't allocate memory");
   CHECK_THROWS_WITH(run_op(request("throws_int")),
                     "op demo/throws_int: it threw something that is not a std::exception");
   CHECK_THROWS_WITH(run_op(request("throws_error")), "op demo/throws_error: bad data");
