@@ -1,6 +1,10 @@
 # What a data set leaves out can be read: `show` prints the counts, the reasons and the first names.
 . "$(dirname "$0")/common/host.bash"
+. "$(dirname "$0")/common/lone_host.bash"
 
+make_lone_host
+mkdir -p "$scratch/host/lib/colonnade"
+cp "$BUILD_DIR/lib/colonnade/images.plugin.so" "$scratch/host/lib/colonnade/"
 project=$(make_project skips)
 mkdir "$project/pictures"
 printf '\211PNG\r\n\032\nhello' >"$project/pictures/bad.png"
@@ -20,6 +24,7 @@ return col.study { name = "skips", arms = { { name = "all", model = col.bytes { 
   metrics = function(model) return { sum = model:sum_bytes {}, info = data.info } end }
 LUA
 
+echo "visualization = false" >"$project/study/study.toml"
 run_study "$project" >/dev/null
 host "$project" show last coco >"$scratch/shown"
 for wanted in '"count": 3' '"train": 1' 'gone.png: cannot be opened' 'bad.png: a damaged PNG' 'an annotation without image_id and caption'; do
