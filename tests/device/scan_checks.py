@@ -290,7 +290,7 @@ def profile(library):
 
 def op(folder):
     """The dispatcher's op with gradients on the card against itself on the CPU in float64."""
-    for path in ("colonnade/mamba.plugin.so", "colonnade_cuda/mamba_cuda.plugin.so"):
+    for path in ("colonnade/mamba.plugin.so", "colonnade/mamba_cuda.plugin.so"):
         torch.ops.load_library(os.path.join(folder, path))
     generator = torch.Generator().manual_seed(0)
     failures = 0
