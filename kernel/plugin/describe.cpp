@@ -27,7 +27,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::chrono::seconds time_limit{30};
+// Loading takes a second; from a cold disk, or beside work of a higher priority, more than half a minute was seen.
+constexpr std::chrono::seconds time_limit{120};
 constexpr int result_descriptor = 3;
 constexpr std::size_t most_output = 64 << 20;
 constexpr std::size_t kept_noise = 16 << 10;
