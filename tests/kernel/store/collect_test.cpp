@@ -168,7 +168,7 @@ TEST_CASE("Clearing away never takes a file from a writer that has just created 
     TemporaryFile file(folder.path());
     file.write("whole");
     file.publish(folder.path() / "published");
-    fs::remove(folder.path() / "published");
+    CHECK(fs::remove(folder.path() / "published"));
   }
   over = true;
   clearing.join();
