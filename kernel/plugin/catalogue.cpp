@@ -101,6 +101,12 @@ const OpSchema& LoadedCatalogue::resolve_op(const std::string& name, const std::
                                             opening, name, fmt::join(ids, " and ")));
 }
 
+std::vector<std::string> op_names(const PluginInfo& plugin) {
+  std::vector<std::string> names;
+  for (const OpSchema& op : plugin.ops) names.push_back(op.name);
+  return names;
+}
+
 void LoadedCatalogue::refuse_full_id(const std::string& name, const std::string& opening) const {
   const std::string plugin_name = name.substr(0, name.find('/'));
   const PluginInfo* plugin = find_plugin(plugin_name);
@@ -112,8 +118,7 @@ void LoadedCatalogue::refuse_full_id(const std::string& name, const std::string&
     throw Error(ErrorKind::usage, fmt::format("{}op '{}' cannot be used: plugin '{}' ({}) is disabled: {}", opening,
                                               name, plugin_name, plugin->file.string(), plugin->disabled));
   }
-  std::vector<std::string> names;
-  for (const OpSchema& op : plugin->ops) names.push_back(op.name);
+  const std::vector<std::string> names = op_names(*plugin);
   throw Error(ErrorKind::usage, fmt::format("{}unknown op '{}'{}; plugin '{}' has: {}", opening, name,
                                             did_you_mean(name.substr(plugin_name.size() + 1), names), plugin_name,
                                             fmt::join(names, ", ")));
@@ -124,6 +129,10 @@ void LoadedCatalogue::refuse_short_name(const std::string& name, const std::stri
   if (plugin != nullptr && !plugin->disabled.empty()) {
     throw Error(ErrorKind::usage, fmt::format("{}unknown op '{}'; a plugin of that name ({}) is disabled: {}", opening,
                                               name, plugin->file.string(), plugin->disabled));
+  }
+  if (plugin != nullptr) {
+    throw Error(ErrorKind::usage, fmt::format("{}unknown op '{}'; the plugin of that name has: {}", opening, name,
+                                              fmt::join(op_names(*plugin), ", ")));
   }
   std::vector<std::string> names, disabled;
   for (const auto& [short_name, ops] : short_names_) names.push_back(short_name);

@@ -111,6 +111,7 @@ TEST_CASE("An op is found by its full id or its short name, and misses say what 
   };
   CHECK_THAT(refusal("sum_byte"), Catch::StartsWith("study.lua:3: unknown op 'sum_byte'; did you mean 'sum_bytes'?"));
   CHECK_THAT(refusal("sum_byte"), Catch::Contains("disabled plugins: wrong_abi"));
+  CHECK_THAT(refusal("good"), Catch::StartsWith("study.lua:3: unknown op 'good'; the plugin of that name has: add, "));
   CHECK_THAT(refusal("good/ad"),
              Catch::StartsWith("study.lua:3: unknown op 'good/ad'; did you mean 'add'?; plugin 'good' has: add, "));
   CHECK_THAT(refusal("godo/add"),
